@@ -1,0 +1,29 @@
+//! What every handler can reach: configuration, database, clock, clusters and the caches in front of them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::access::Reviews;
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::deploy::Counts;
+use crate::kube::Clusters;
+
+pub type App = Arc<AppState>;
+
+pub struct AppState {
+    pub company: Arc<str>,
+    pub config: Config,
+    pub db: PgPool,
+    pub clock: Clock,
+    pub clusters: Clusters,
+    pub catalogue: ArcSwap<Catalogue>,
+    pub reviews: Reviews,
+    pub counts: Counts,
+    /// Cancelled when the process is asked to stop: streams end, the engine puts its leases back.
+    pub shutdown: CancellationToken,
+}

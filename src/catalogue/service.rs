@@ -1,0 +1,113 @@
+//! What a service is, as the pages and the engine need it. Read from a Component entity.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the company runs, by name. Immutable; a new import makes a new one.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    pub services: BTreeMap<String, Service>,
+}
+
+impl Catalogue {
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(name)
+    }
+}
+
+/// A Component of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub name: String,
+    pub title: String,
+    pub description: String,
+    /// `spec.type`: service, website, worker, library…
+    pub kind: String,
+    /// The owning group's name, without kind and namespace.
+    pub team: String,
+    /// 0 (customer critical) to 3, from the label `pilothouse.dev/tier`.
+    pub tier: Option<u8>,
+    pub lifecycle: String,
+    pub system: String,
+    pub tags: Vec<String>,
+    pub links: Vec<Link>,
+    pub annotations: BTreeMap<String, String>,
+    /// Names of components and resources it calls, and of components that call it.
+    pub depends_on: Vec<String>,
+    pub used_by: Vec<String>,
+    /// How the portal runs it where nobody else does.
+    pub run: Option<Run>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub url: String,
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub icon: String,
+    #[serde(default, rename = "type")]
+    pub kind: String,
+}
+
+/// `spec.run` of a Component: all the portal needs to render its Deployment, Service, PodDisruptionBudget and
+/// HorizontalPodAutoscaler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Repository without tag or digest.
+    pub image: String,
+    pub port: u16,
+    #[serde(default)]
+    pub probes: Probes,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Environment variable to the key of a Secret that exists in the namespace.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretRef>,
+    #[serde(default)]
+    pub resources: Resources,
+    pub replicas: Option<u32>,
+    /// Both together: an autoscaler, on 80 % of the requested CPU.
+    pub min: Option<u32>,
+    pub max: Option<u32>,
+    /// What differs in an environment, by its name.
+    #[serde(default)]
+    pub environments: BTreeMap<String, RunOverride>,
+}
+
+/// HTTP paths on `port`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probes {
+    pub readiness: Option<String>,
+    pub liveness: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRef {
+    pub name: String,
+    pub key: String,
+}
+
+/// Kubernetes quantities. Requests; the memory limit is `memoryLimit`, else the request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Resources {
+    pub cpu: Option<String>,
+    pub memory: Option<String>,
+    pub memory_limit: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunOverride {
+    pub env: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, SecretRef>,
+    pub resources: Option<Resources>,
+    pub replicas: Option<u32>,
+    pub min: Option<u32>,
+    pub max: Option<u32>,
+}

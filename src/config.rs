@@ -1,0 +1,520 @@
+//! `pilothouse.toml`: the one reviewed file that names environments, clusters, people's groups and rules.
+//! It is read once at start. What is wrong is said with file, line, key and how to mend it, all at once,
+//! so nobody restarts five times to find five mistakes. `pilothouse.example.toml` documents every key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use serde::Deserialize;
+use toml::Spanned;
+use url::Url;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub database: Database,
+    pub oidc: Oidc,
+    #[serde(default)]
+    pub access: Access,
+    pub catalogue: Catalogue,
+    #[serde(default)]
+    pub registry: BTreeMap<String, Registry>,
+    #[serde(rename = "cluster")]
+    pub clusters: Vec<Cluster>,
+    #[serde(rename = "environment")]
+    pub environments: Vec<Environment>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// What people type: scheme, host and port. Cookies, redirects and the CSRF check follow it.
+    pub base_url: Spanned<Url>,
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Shown in the breadcrumb of top-level pages.
+    #[serde(default = "default_company")]
+    pub company: String,
+    #[serde(default)]
+    pub session: SessionLife,
+}
+
+/// How long a sign-in lasts: `idle` since the last page, `absolute` since the sign-in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionLife {
+    pub idle: SignedDuration,
+    pub absolute: SignedDuration,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: SecretString,
+    #[serde(default = "default_connections")]
+    pub max_connections: u32,
+}
+
+/// The identity provider and how its claims become a Kubernetes user.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    pub issuer: Spanned<String>,
+    pub client_id: String,
+    /// Give exactly one of `client_secret` and `client_secret_file`; neither for a public client.
+    pub client_secret: Option<SecretString>,
+    pub client_secret_file: Option<Spanned<PathBuf>>,
+    #[serde(default = "default_scopes")]
+    pub scopes: Vec<String>,
+    #[serde(default = "default_username_claim")]
+    pub username_claim: String,
+    #[serde(default = "default_groups_claim")]
+    pub groups_claim: String,
+    /// Put before every group on its way to Kubernetes, so a group at the provider can never be one of the cluster's own.
+    #[serde(default = "default_groups_prefix")]
+    pub groups_prefix: String,
+    /// Accept the built-in development provider. Only with a base URL on localhost.
+    #[serde(default)]
+    pub development: bool,
+}
+
+/// Groups (as the provider names them) with rights inside the portal itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// May read the audit trail and the import report.
+    pub platform: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalogue {
+    /// Files or folders with `catalog-info.yaml` documents.
+    pub paths: Vec<Spanned<PathBuf>>,
+    /// How often the paths are read again.
+    #[serde(default = "default_refresh")]
+    pub refresh: SignedDuration,
+}
+
+/// An image registry, by host (and port) as it stands in image references.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registry {
+    /// Speak plain HTTP to it.
+    pub insecure: bool,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    pub name: Spanned<String>,
+    /// Absent: the service account of the pod the portal runs in.
+    pub kubeconfig: Option<Spanned<PathBuf>>,
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    pub name: Spanned<String>,
+    pub cluster: Spanned<String>,
+    /// `{service}`, `{team}` and `{environment}` are filled in; an entity's namespace annotation wins.
+    pub namespace: Spanned<String>,
+    /// Drawn as production, confirmed as production, soaked for a minute by default.
+    #[serde(default)]
+    pub production: bool,
+    /// How many people other than the requester must approve.
+    #[serde(default)]
+    pub approvals: u32,
+    /// Groups (as the provider names them) whose members may approve; `{team}` is filled in.
+    #[serde(default)]
+    pub approvers: Vec<String>,
+    /// The environment that must have run the same image digest successfully before.
+    pub requires: Option<Spanned<String>>,
+    /// How long new pods are watched after the rollout is done. Default 60 s in production, else 0.
+    pub soak: Option<SignedDuration>,
+    /// How long a rollout may take before the portal calls it failed.
+    #[serde(default = "default_deadline")]
+    pub deadline: SignedDuration,
+    /// How long a request waits for approval.
+    #[serde(default = "default_expires")]
+    pub expires: SignedDuration,
+    /// Let a tag through that the registry could not resolve to a digest.
+    #[serde(default)]
+    pub allow_unresolved: bool,
+}
+
+impl Environment {
+    pub fn name(&self) -> &str {
+        self.name.get_ref()
+    }
+
+    /// Fills in the namespace pattern.
+    pub fn namespace_for(&self, service: &str, team: &str) -> String {
+        self.namespace
+            .get_ref()
+            .replace("{service}", service)
+            .replace("{team}", team)
+            .replace("{environment}", self.name())
+    }
+
+    /// The groups that may approve for a team, as the provider names them.
+    pub fn approvers_for(&self, team: &str) -> Vec<String> {
+        self.approvers.iter().map(|group| group.replace("{team}", team)).collect()
+    }
+
+    pub fn soak(&self) -> SignedDuration {
+        self.soak.unwrap_or(SignedDuration::from_secs(if self.production { 60 } else { 0 }))
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+fn default_company() -> String {
+    "Home".into()
+}
+fn default_connections() -> u32 {
+    16
+}
+fn default_scopes() -> Vec<String> {
+    ["profile", "email", "groups"].map(String::from).to_vec()
+}
+fn default_username_claim() -> String {
+    "preferred_username".into()
+}
+fn default_groups_claim() -> String {
+    "groups".into()
+}
+fn default_groups_prefix() -> String {
+    "oidc:".into()
+}
+fn default_refresh() -> SignedDuration {
+    SignedDuration::from_mins(1)
+}
+fn default_deadline() -> SignedDuration {
+    SignedDuration::from_mins(10)
+}
+fn default_expires() -> SignedDuration {
+    SignedDuration::from_hours(24)
+}
+impl Default for SessionLife {
+    fn default() -> Self {
+        Self { idle: SignedDuration::from_hours(2), absolute: SignedDuration::from_hours(12) }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file; the error lists everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problems(vec![Problem {
+                place: path.display().to_string(),
+                what: format!("cannot be read: {error}"),
+                mend: "Give the file with --config, or copy pilothouse.example.toml.".into(),
+            }])
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&path.display().to_string(), &text, folder)
+    }
+
+    /// As [`Config::load`], from text. Relative paths in it count from `folder`.
+    pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
+        let mut config: Self = toml::from_str(text).map_err(|error| {
+            let place = place(file, text, error.span().unwrap_or(0..0));
+            Problems(vec![Problem {
+                place,
+                what: error.message().to_string(),
+                mend: "See pilothouse.example.toml for every key, its type and its default.".into(),
+            }])
+        })?;
+        config.resolve_paths(folder);
+        let mut check = Check { file, text, problems: Vec::new() };
+        config.check(&mut check);
+        if check.problems.is_empty() { Ok(config) } else { Err(Problems(check.problems)) }
+    }
+
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|environment| environment.name() == name)
+    }
+
+    /// The origin (`scheme://host[:port]`) that browsers must come from.
+    pub fn origin(&self) -> String {
+        self.server.base_url.get_ref().origin().ascii_serialization()
+    }
+
+    /// Whether people reach the portal over plain HTTP on their own machine.
+    pub fn is_localhost(&self) -> bool {
+        let url = self.server.base_url.get_ref();
+        url.scheme() == "http" && matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+    }
+
+    fn resolve_paths(&mut self, folder: &Path) {
+        let paths = self.catalogue.paths.iter_mut();
+        let kubeconfigs = self.clusters.iter_mut().filter_map(|cluster| cluster.kubeconfig.as_mut());
+        for path in paths.chain(kubeconfigs).chain(self.oidc.client_secret_file.as_mut()) {
+            *path.get_mut() = folder.join(path.get_ref());
+        }
+    }
+
+    fn check(&self, check: &mut Check) {
+        let url = &self.server.base_url;
+        if url.get_ref().scheme() != "https" && !self.is_localhost() {
+            check.add(
+                url.span(),
+                "server.base_url must be https",
+                "Session cookies need TLS; only http://localhost is let off. Put a TLS proxy before the portal.",
+            );
+        }
+        if url.get_ref().path() != "/" || url.get_ref().query().is_some() {
+            check.add(url.span(), "server.base_url has a path", "Give only scheme, host and port.");
+        }
+        if self.oidc.development && !self.is_localhost() {
+            check.add(
+                self.oidc.issuer.span(),
+                "oidc.development is for localhost only",
+                "Remove it and name your company's provider: anybody can sign in as anybody at the built-in one.",
+            );
+        }
+        if let (Some(_), Some(file)) = (&self.oidc.client_secret, &self.oidc.client_secret_file) {
+            check.add(
+                file.span(),
+                "two client secrets are given",
+                "Keep either client_secret or client_secret_file.",
+            );
+        }
+        if let Some(file) = self.oidc.client_secret_file.as_ref().filter(|file| !file.get_ref().is_file()) {
+            check.add(
+                file.span(),
+                "oidc.client_secret_file does not exist",
+                "Write the client secret into it.",
+            );
+        }
+        for path in self.catalogue.paths.iter().filter(|path| !path.get_ref().exists()) {
+            check.add(
+                path.span(),
+                "catalogue.paths names nothing that exists",
+                "Give a folder or a YAML file.",
+            );
+        }
+        self.check_clusters(check);
+        self.check_environments(check);
+    }
+
+    fn check_clusters(&self, check: &mut Check) {
+        let mut seen = BTreeSet::new();
+        for cluster in &self.clusters {
+            if !seen.insert(cluster.name.get_ref()) {
+                check.add(cluster.name.span(), "two clusters have this name", "Names must differ.");
+            }
+            if let Some(file) = cluster.kubeconfig.as_ref().filter(|file| !file.get_ref().is_file()) {
+                check.add(
+                    file.span(),
+                    "cluster.kubeconfig does not exist",
+                    "Give the path of a kubeconfig file.",
+                );
+            }
+        }
+    }
+
+    fn check_environments(&self, check: &mut Check) {
+        let clusters: BTreeSet<_> = self.clusters.iter().map(|cluster| cluster.name.get_ref()).collect();
+        let mut before = BTreeSet::new();
+        for environment in &self.environments {
+            let name = &environment.name;
+            if !is_dns_label(name.get_ref()) {
+                check.add(
+                    name.span(),
+                    "not a DNS label",
+                    "Use lower-case letters, digits and dashes, 63 at most.",
+                );
+            }
+            if !clusters.contains(environment.cluster.get_ref()) {
+                let known = clusters.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                check.add(
+                    environment.cluster.span(),
+                    "no [[cluster]] has this name",
+                    &format!("Known: {known}."),
+                );
+            }
+            if let Some(open) = unknown_placeholder(environment.namespace.get_ref()) {
+                check.add(
+                    environment.namespace.span(),
+                    &format!("{open} means nothing here"),
+                    "Use {service}, {team} and {environment}.",
+                );
+            }
+            if environment.approvals > 0 && environment.approvers.is_empty() {
+                check.add(
+                    name.span(),
+                    "approvals are asked for, but nobody may approve",
+                    "Name groups in approvers.",
+                );
+            }
+            if let Some(required) =
+                environment.requires.as_ref().filter(|name| !before.contains(name.get_ref()))
+            {
+                check.add(
+                    required.span(),
+                    "no environment above has this name",
+                    "requires names an environment that stands before this one in the file.",
+                );
+            }
+            if !before.insert(name.get_ref()) {
+                check.add(name.span(), "two environments have this name", "Names must differ.");
+            }
+        }
+    }
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty()
+        && name.len() <= 63
+        && name.chars().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn unknown_placeholder(pattern: &str) -> Option<&str> {
+    let start = pattern.find('{')?;
+    let end = start + pattern[start..].find('}').map_or(pattern.len() - start, |at| at + 1);
+    match &pattern[start..end] {
+        "{service}" | "{team}" | "{environment}" => unknown_placeholder(&pattern[end..]),
+        other => Some(other),
+    }
+}
+
+struct Check<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn add(&mut self, span: Range<usize>, what: &str, mend: &str) {
+        let place = place(self.file, self.text, span);
+        self.problems.push(Problem { place, what: what.into(), mend: mend.into() });
+    }
+}
+
+/// `file:line: key`, with the key read off the line itself.
+fn place(file: &str, text: &str, span: Range<usize>) -> String {
+    let start = span.start.min(text.len());
+    let line = text[..start].matches('\n').count() + 1;
+    let content = text.lines().nth(line - 1).unwrap_or_default();
+    match content.split_once('=') {
+        Some((key, _)) => format!("{file}:{line}: {}", key.trim()),
+        None => format!("{file}:{line}"),
+    }
+}
+
+/// One mistake: where it stands, what is wrong, how to mend it.
+#[derive(Debug, PartialEq)]
+pub struct Problem {
+    pub place: String,
+    pub what: String,
+    pub mend: String,
+}
+
+/// Everything wrong with the file.
+#[derive(Debug, PartialEq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.0 {
+            writeln!(f, "{}: {}\n    {}", problem.place, problem.what, problem.mend)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[server]
+base_url = "http://localhost:8080"
+[database]
+url = "postgres://pilothouse@127.0.0.1/pilothouse"
+[oidc]
+issuer = "http://localhost:8081"
+client_id = "pilothouse"
+[catalogue]
+paths = ["."]
+[[cluster]]
+name = "main"
+[[environment]]
+name = "staging"
+cluster = "main"
+namespace = "{team}-{environment}"
+[[environment]]
+name = "production"
+cluster = "main"
+namespace = "{team}-{environment}"
+production = true
+approvals = 1
+approvers = ["{team}-managers"]
+requires = "staging"
+"#;
+
+    fn problems(text: &str) -> Vec<(String, String)> {
+        let Problems(list) = Config::parse("pilothouse.toml", text, Path::new(".")).unwrap_err();
+        list.into_iter().map(|problem| (problem.place, problem.what)).collect()
+    }
+
+    #[test]
+    fn a_good_file_is_read_with_its_defaults() {
+        let config = Config::parse("pilothouse.toml", GOOD, Path::new(".")).unwrap();
+        let production = config.environment("production").unwrap();
+        assert_eq!(production.namespace_for("checkout", "payments"), "payments-production");
+        assert_eq!(production.approvers_for("payments"), ["payments-managers"]);
+        assert_eq!(production.soak(), SignedDuration::from_secs(60));
+        assert_eq!(config.environment("staging").unwrap().soak(), SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = GOOD.replace("client_id", "client_ident");
+        assert_eq!(problems(&text)[0].0, "pilothouse.toml:8: client_ident");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let text = GOOD
+            .replace("http://localhost:8080", "http://portal.example")
+            .replace("requires = \"staging\"", "requires = \"stagging\"")
+            .replace("approvers = [\"{team}-managers\"]\n", "")
+            .replacen("{team}-{environment}", "{squad}", 1);
+        let places: Vec<_> = problems(&text).into_iter().map(|(place, _)| place).collect();
+        assert_eq!(
+            places,
+            [
+                "pilothouse.toml:3: base_url",
+                "pilothouse.toml:16: namespace",
+                "pilothouse.toml:18: name",
+                "pilothouse.toml:23: requires",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_development_provider_is_for_localhost_only() {
+        let text = GOOD
+            .replace("http://localhost:8080", "https://portal.example")
+            .replace("client_id =", "development = true\nclient_id =");
+        assert_eq!(problems(&text)[0].1, "oidc.development is for localhost only");
+    }
+}

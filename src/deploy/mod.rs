@@ -1,0 +1,5 @@
+//! Deploys.
+
+mod counts;
+
+pub use counts::Counts;

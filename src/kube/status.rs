@@ -1,0 +1,86 @@
+//! What is known of a service in an environment, in the words of the pages.
+
+use jiff::Timestamp;
+
+/// Worst first, so that `min` is the health of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    Degraded,
+    Missing,
+    Progressing,
+    Suspended,
+    Healthy,
+    Unknown,
+}
+
+impl Health {
+    /// The status class of the design kit, without `is-`.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Degraded => "bad",
+            Self::Missing | Self::Unknown => "idle",
+            Self::Progressing => "prog",
+            Self::Suspended => "warn",
+            Self::Healthy => "ok",
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Degraded => "Degraded",
+            Self::Missing => "Not deployed",
+            Self::Progressing => "Rolling out",
+            Self::Suspended => "Paused",
+            Self::Healthy => "Healthy",
+            Self::Unknown => "Not reporting",
+        }
+    }
+}
+
+/// Which workload a service has in a namespace. More than one match is said, not guessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    None,
+    One { name: String },
+    Many { names: Vec<String> },
+}
+
+/// One pod, as the rollout page shows it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PodState {
+    pub uid: String,
+    pub name: String,
+    pub node: String,
+    /// Belongs to the newest ReplicaSet.
+    pub new: bool,
+    /// Image of the first main container, as the pod spec has it.
+    pub image: String,
+    /// `ok`, `prog`, `bad`, `warn` or `idle` of the design kit.
+    pub class: String,
+    /// "ready for 3 min", "pulling the image", "crashes: exit 1".
+    pub words: String,
+    pub ready: bool,
+    pub restarts: i32,
+    pub started: Option<Timestamp>,
+}
+
+/// A service in an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnvironmentStatus {
+    pub workload: Workload,
+    pub health: Health,
+    /// One sentence, numbers first: "1 of 2 pods restarts: out of memory at 64 MiB".
+    pub reason: String,
+    /// Tag, else the `app.kubernetes.io/version` label, else a short digest; empty where nothing runs.
+    pub version: String,
+    /// Full image reference of the first main container.
+    pub image: String,
+    pub ready: i32,
+    pub wanted: i32,
+    pub pods: Vec<PodState>,
+    /// When the cluster was last heard from; pages say so when it is long ago.
+    pub seen: Option<Timestamp>,
+    /// The cluster does not answer: everything above is from `seen`.
+    pub stale: bool,
+}

@@ -1,0 +1,25 @@
+//! Pilothouse, a self-service internal developer portal.
+//!
+//! # The map
+//! Layers; a file imports from its own slice or from lines above it:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | foundation | [`config`] [`clock`] [`db`] |
+//! | web | [`web`]: frame, errors, assets, routes with their access table |
+//! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
+//! | kube | [`kube`]: acting as a person, watching as the portal |
+//! | slices | [`catalogue`] [`deploy`] |
+//!
+//! [`app::AppState`] is what handlers share.
+
+pub mod app;
+pub mod auth;
+pub mod catalogue;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod deploy;
+pub mod kube;
+pub mod server;
+pub mod web;

@@ -1,0 +1,45 @@
+//! The `platform` command: reads the command line and hands over.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Pilothouse, the developer portal that acts as you.
+#[derive(Parser)]
+#[command(name = "platform", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the portal.
+    Serve {
+        /// The configuration file; pilothouse.example.toml documents every key.
+        #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
+        config: PathBuf,
+    },
+    /// Reads the configuration and says what is wrong with it.
+    Check {
+        #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
+        config: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    pilothouse::server::prepare_process();
+    let done = match Cli::parse().command {
+        Command::Serve { config } => pilothouse::server::serve(&config).await,
+        Command::Check { config } => pilothouse::server::check(&config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Starting and stopping: configuration, database, clusters, background work, router; and the way back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::trace::TraceLayer;
+
+use crate::app::{App, AppState};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db;
+use crate::kube::Clusters;
+use crate::web::{self, Access, Error, Routes};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Forms are small; nothing is uploaded.
+const MAX_BODY: usize = 256 * 1024;
+
+/// Once per process, before anything opens a connection or logs a line.
+pub fn prepare_process() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,kube=warn"));
+    // Set already is fine: tests start several portals in one process.
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// `platform check`.
+pub fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    println!(
+        "{} is fine: {} environments, {} clusters.",
+        path.display(),
+        config.environments.len(),
+        config.clusters.len()
+    );
+    Ok(())
+}
+
+/// `platform serve`: runs until SIGTERM or Ctrl-C, then lets open requests end.
+pub async fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}: change `listen` in [server], or stop what uses it")
+    })?;
+    let app = build(config, Clock::System).await?;
+    tokio::spawn(stop_on_signal(app.shutdown.clone()));
+    tracing::info!(%listen, base_url = %app.config.server.base_url.get_ref(), "the portal is up");
+    run(app, listener).await
+}
+
+/// Everything a portal needs, connected. Tests build their own and drive it without a listener.
+pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
+    let db = db::connect(&config.database.url, config.database.max_connections).await?;
+    let clusters = Clusters::connect(&config.clusters).await?;
+    Ok(Arc::new(AppState {
+        company: config.server.company.as_str().into(),
+        config,
+        db,
+        clock,
+        clusters,
+        catalogue: Default::default(),
+        reviews: Default::default(),
+        counts: Default::default(),
+        shutdown: CancellationToken::new(),
+    }))
+}
+
+/// Serves until the token is cancelled.
+pub async fn run(app: App, listener: TcpListener) -> anyhow::Result<()> {
+    let shutdown = app.shutdown.clone();
+    let service = router(app);
+    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    Ok(())
+}
+
+/// Every route of the portal with who may come in. The authorization test walks its table.
+pub fn routes() -> Routes {
+    Routes::default()
+        .get("/static/{version}/{*path}", Access::Public, web::assets::serve)
+        .get("/healthz", Access::Public, healthz)
+        .get("/readyz", Access::Public, readyz)
+}
+
+/// The routes inside the layers that every request passes, outermost last.
+pub fn router(app: App) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::new(X_REQUEST_ID, MakeRequestUuid))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
+        .layer(CatchPanicLayer::new())
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(app.clone(), web::middleware::security_headers))
+        .layer(from_fn_with_state(app.clone(), web::middleware::error_pages))
+        .layer(DefaultBodyLimit::max(MAX_BODY));
+    routes().into_router().fallback(not_found).layer(layers).with_state(app)
+}
+
+fn span(request: &Request) -> tracing::Span {
+    let id = web::request_id(request.headers());
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+async fn not_found() -> Error {
+    Error::NotFound
+}
+
+/// `GET /healthz`: the process answers.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: what the portal needs is there; a line for each thing that is not.
+async fn readyz(State(app): State<App>) -> Response {
+    let mut missing = Vec::new();
+    if sqlx::query("select 1").execute(&app.db).await.is_err() {
+        missing.push("database: does not answer".to_string());
+    }
+    for cluster in app.clusters.iter() {
+        match tokio::time::timeout(Duration::from_secs(2), cluster.ping()).await {
+            Ok(Ok(_)) => {}
+            // A cluster that is away must not take the portal away with it: last known state is still served.
+            _ => missing.push(format!(
+                "cluster {}: does not answer (pages show the last known state)",
+                cluster.cluster()
+            )),
+        }
+    }
+    let ready = !missing.iter().any(|line| line.starts_with("database"));
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, if missing.is_empty() { "ready\n".into() } else { missing.join("\n") + "\n" }).into_response()
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .expect("a process may always listen for SIGTERM");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping: open requests end, streams close");
+    shutdown.cancel();
+}

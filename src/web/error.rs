@@ -1,0 +1,101 @@
+//! What a person reads when something can't be done: a sentence and a request id. The cause is logged once, here.
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::layout::Layout;
+
+/// Why a request was not answered with a page. Slices turn their own refusals into one of these.
+#[derive(Debug)]
+pub enum Error {
+    /// Not there, or not yours: the two can't be told apart from outside.
+    NotFound,
+    /// Signed in, but not allowed: the sentence says what is missing and who can grant it.
+    Forbidden(String),
+    /// The request itself is wrong; the sentence says how to mend it.
+    BadRequest(String),
+    /// It was right when the page was drawn and is not any more.
+    Conflict(String),
+    /// Too many of them.
+    TooMany(String),
+    /// Something the portal needs is away: database, cluster or identity provider.
+    Unavailable(String),
+    /// A fault of ours. The person sees the request id, the log has the cause.
+    Internal(anyhow::Error),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl<E: Into<anyhow::Error>> From<E> for Error {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        match error.downcast_ref::<sqlx::Error>() {
+            Some(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed) => {
+                tracing::error!(error = format!("{error:#}"), "the database is away");
+                Self::Unavailable(
+                    "The portal can’t reach its database. Nothing was changed. Try again in a moment.".into(),
+                )
+            }
+            _ => Self::Internal(error),
+        }
+    }
+}
+
+impl Error {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Heading and sentence of the page.
+    pub fn words(&self) -> (&'static str, String) {
+        match self {
+            Self::NotFound => (
+                "This page doesn’t exist",
+                "It may have been renamed, or it is not yours to see. Search finds services, deploys and pages.".into(),
+            ),
+            Self::Forbidden(sentence) => ("You can’t do this", sentence.clone()),
+            Self::BadRequest(sentence) => ("That request can’t be used", sentence.clone()),
+            Self::Conflict(sentence) => ("Something moved meanwhile", sentence.clone()),
+            Self::TooMany(sentence) => ("Too many requests", sentence.clone()),
+            Self::Unavailable(sentence) => ("Something the portal needs is away", sentence.clone()),
+            Self::Internal(_) => (
+                "Something broke on our side",
+                "Nothing was changed. The request id below leads the platform team to the cause.".into(),
+            ),
+        }
+    }
+}
+
+/// The error travels as a response extension; [`render`] draws the page, where layout and request id are known.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if let Self::Internal(cause) = &self {
+            tracing::error!(cause = format!("{cause:#}"), "request failed");
+        }
+        let mut response = self.status().into_response();
+        if matches!(self, Self::Unavailable(_) | Self::TooMany(_)) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response.extensions_mut().insert(std::sync::Arc::new(self));
+        response
+    }
+}
+
+/// The error page: keeps the frame, so the way on is one click.
+#[derive(Template)]
+#[template(path = "error.html")]
+pub struct ErrorPage<'a> {
+    pub layout: Layout,
+    pub status: u16,
+    pub title: &'a str,
+    pub sentence: &'a str,
+}

@@ -1,0 +1,21 @@
+//! What every page shares: the frame, the error page, static files, the router with its access table,
+//! security headers, and the check that a form was sent from our own pages.
+
+pub mod assets;
+pub mod error;
+pub mod filters;
+pub mod layout;
+pub mod middleware;
+pub mod routes;
+pub mod sse;
+
+pub use error::{Error, Result};
+pub use layout::{Layout, Nav};
+pub use routes::{Access, Routes};
+
+use axum::http::HeaderMap;
+
+/// The id that a person reads on an error page and an operator finds in the log.
+pub fn request_id(headers: &HeaderMap) -> String {
+    headers.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default().to_string()
+}
