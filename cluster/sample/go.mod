@@ -1,0 +1,3 @@
+module pilothouse.dev/cluster/sample
+
+go 1.26.0
