@@ -1,0 +1,413 @@
+//! Is a rollout done? Decided as `kubectl rollout status` decides it, rule by rule in its order
+//! (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go), plus what kubectl does not ask: is it still ours?
+//!
+//! Nothing here reads a clock or a cluster. `observe.rs` brings an [`Observed`], the engine brings what it wrote.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Event, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::pod::{self, Doing};
+use super::status::PodState;
+use super::wording;
+
+/// Annotation on the pod template: which deploy of ours wrote it.
+pub const DEPLOY_MARKER: &str = "pilothouse.dev/deploy";
+const REVISION: &str = "deployment.kubernetes.io/revision";
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// A Deployment with everything that explains it. Read after the write it judges.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// `None`: it is not there (anymore).
+    pub deployment: Option<Deployment>,
+    pub replica_sets: Vec<ReplicaSet>,
+    pub pods: Vec<Pod>,
+    /// Of these objects, since the deploy began. Empty when nobody needed them.
+    pub events: Vec<Event>,
+    /// Last lines of the previous container of pods that crash, by pod name.
+    pub last_logs: BTreeMap<String, Vec<String>>,
+}
+
+/// What our own write returned.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Written {
+    pub generation: i64,
+    /// Value of [`DEPLOY_MARKER`] we put on the pod template; `None` for a write that leaves the template alone (scale).
+    pub template_marker: Option<String>,
+    /// Image references we wrote, by container: `kubectl set image` keeps our marker and changes these.
+    pub images: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rollout {
+    Waiting(Progress),
+    Done,
+    /// The controller gave up; the sentence is kubectl's.
+    Failed(String),
+    /// Somebody paused it: nothing moves until it is resumed.
+    Paused,
+    /// The object is deleted.
+    Gone,
+    /// The template is somebody else's by now. `by` is the field manager that last wrote it.
+    Superseded {
+        by: String,
+    },
+}
+
+/// Replica counts while waiting, and what is waited for.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    pub wanted: i32,
+    pub updated: i32,
+    pub ready: i32,
+    pub available: i32,
+    pub old: i32,
+    pub sentence: String,
+}
+
+/// How our write is doing.
+pub fn status(observed: &Observed, written: &Written) -> Rollout {
+    let Some(deployment) = &observed.deployment else { return Rollout::Gone };
+    if deployment.metadata.deletion_timestamp.is_some() {
+        return Rollout::Gone;
+    }
+    if !is_ours(deployment, written) {
+        return Rollout::Superseded { by: last_template_manager(&deployment.metadata) };
+    }
+    let paused = deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true));
+    match deployment_status(deployment) {
+        // While the controller has not looked, it may not have seen the pause either.
+        Rollout::Waiting(_) if paused && is_observed(deployment) => Rollout::Paused,
+        other => other,
+    }
+}
+
+/// The rules alone, whoever wrote: the six of `kubectl rollout status`, in its order.
+pub fn deployment_status(deployment: &Deployment) -> Rollout {
+    let spec = deployment.spec.clone().unwrap_or_default();
+    let status = deployment.status.clone().unwrap_or_default();
+    let wanted = spec.replicas.unwrap_or(1);
+    let replicas = status.replicas.unwrap_or(0);
+    let updated = status.updated_replicas.unwrap_or(0);
+    let available = status.available_replicas.unwrap_or(0);
+    let old = (replicas - updated).max(0);
+    let waiting = |sentence: String| {
+        let ready = status.ready_replicas.unwrap_or(0);
+        Rollout::Waiting(Progress { wanted, updated, ready, available, old, sentence })
+    };
+
+    if !is_observed(deployment) {
+        return waiting("The cluster has not picked up the change yet.".into());
+    }
+    let progressing = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing");
+    if progressing.is_some_and(|it| it.reason.as_deref() == Some("ProgressDeadlineExceeded")) {
+        let name = deployment.metadata.name.as_deref().unwrap_or_default();
+        return Rollout::Failed(format!("deployment {name:?} exceeded its progress deadline"));
+    }
+    if updated < wanted {
+        return waiting(format!("{updated} of {} started.", pods_word(wanted)));
+    }
+    if replicas > updated {
+        return waiting(match old {
+            1 => "1 old pod is still ending.".into(),
+            _ => format!("{old} old pods are still ending."),
+        });
+    }
+    if available < updated {
+        return waiting(format!("{available} of {} ready.", pods_word(updated)));
+    }
+    Rollout::Done
+}
+
+/// A StatefulSet has no deadline of its own; the caller keeps one.
+pub fn stateful_set_status(set: &StatefulSet) -> Rollout {
+    let spec = set.spec.clone().unwrap_or_default();
+    let status = set.status.clone().unwrap_or_default();
+    let wanted = spec.replicas.unwrap_or(1);
+    let ready = status.ready_replicas.unwrap_or(0);
+    let updated = status.updated_replicas.unwrap_or(0);
+    let waiting = |sentence: String| {
+        let available = status.available_replicas.unwrap_or(0);
+        Rollout::Waiting(Progress {
+            wanted,
+            updated,
+            ready,
+            available,
+            old: (wanted - updated).max(0),
+            sentence,
+        })
+    };
+
+    let observed = status.observed_generation.unwrap_or(0);
+    if observed == 0 || set.metadata.generation.unwrap_or(0) > observed {
+        return waiting("The cluster has not picked up the change yet.".into());
+    }
+    let strategy = spec.update_strategy.unwrap_or_default();
+    // kubectl refuses to answer here: with OnDelete nothing rolls by itself, so there is nothing to wait for.
+    if strategy.type_.as_deref() == Some("OnDelete") {
+        return Rollout::Done;
+    }
+    if ready < wanted {
+        return waiting(format!("{ready} of {} ready.", pods_word(wanted)));
+    }
+    let partition = strategy.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0);
+    if partition > 0 {
+        let due = wanted - partition;
+        return if updated < due {
+            waiting(format!("{updated} of {} updated, up to the partition.", pods_word(due)))
+        } else {
+            Rollout::Done
+        };
+    }
+    if status.update_revision != status.current_revision {
+        return waiting(format!("{updated} of {} updated.", pods_word(wanted)));
+    }
+    Rollout::Done
+}
+
+/// A DaemonSet has no deadline of its own; the caller keeps one.
+pub fn daemon_set_status(set: &DaemonSet) -> Rollout {
+    let status = set.status.clone().unwrap_or_default();
+    let wanted = status.desired_number_scheduled;
+    let updated = status.updated_number_scheduled.unwrap_or(0);
+    let available = status.number_available.unwrap_or(0);
+    let waiting = |sentence: String| {
+        let ready = status.number_ready;
+        Rollout::Waiting(Progress {
+            wanted,
+            updated,
+            ready,
+            available,
+            old: (wanted - updated).max(0),
+            sentence,
+        })
+    };
+
+    if set.metadata.generation.unwrap_or(0) > status.observed_generation.unwrap_or(0) {
+        return waiting("The cluster has not picked up the change yet.".into());
+    }
+    let strategy = set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref());
+    if strategy == Some("OnDelete") {
+        return Rollout::Done;
+    }
+    if updated < wanted {
+        return waiting(format!("{updated} of {} updated.", pods_word(wanted)));
+    }
+    if available < wanted {
+        return waiting(format!("{available} of {} ready.", pods_word(wanted)));
+    }
+    Rollout::Done
+}
+
+/// Every pod, new ReplicaSet's first; within each in the order they were made, so that rows do not jump.
+pub fn pods(observed: &Observed, now: Timestamp) -> Vec<PodState> {
+    let newest = observed.newest().and_then(|set| set.metadata.uid.as_deref());
+    let mut pods: Vec<&Pod> = observed.pods.iter().collect();
+    pods.sort_by_cached_key(|pod| {
+        let new = newest.is_some() && owner_uid(&pod.metadata) == newest;
+        (!new, pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone())
+    });
+    pods.into_iter()
+        .map(|pod| {
+            let new = newest.is_some() && owner_uid(&pod.metadata) == newest;
+            pod_state(pod, new, &observed.events, now)
+        })
+        .collect()
+}
+
+fn pod_state(pod: &Pod, new: bool, events: &[Event], now: Timestamp) -> PodState {
+    let doing = pod::doing(pod, events);
+    let first = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let (class, words) = describe(&doing, new, now);
+    PodState {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        new,
+        image: first.and_then(|container| container.image.clone()).unwrap_or_default(),
+        class: class.into(),
+        words,
+        ready: matches!(doing, Doing::Ready { .. }),
+        restarts: pod::restarts(pod),
+        started: pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+    }
+}
+
+/// The dot's class and the words beside a pod.
+fn describe(doing: &Doing, new: bool, now: Timestamp) -> (&'static str, String) {
+    let restarted = |number: i32| match number {
+        0 => String::new(),
+        1 => ", 1 restart".into(),
+        more => format!(", {more} restarts"),
+    };
+    match doing {
+        Doing::Stopping => ("idle", "stopping".into()),
+        Doing::Finished => ("idle", "finished".into()),
+        Doing::Unknown => ("idle", "not reported yet".into()),
+        Doing::Evicted { message } => ("warn", format!("evicted: {}", wording::quote(message, 120))),
+        Doing::Unscheduled { .. } => ("prog", "waits for a node".into()),
+        Doing::Creating { pulling: true } => ("prog", "pulling the image".into()),
+        Doing::Creating { pulling: false } => ("prog", "being created".into()),
+        Doing::PullFails { why: pod::Pull::NotFound, .. } => ("bad", "the image does not exist".into()),
+        Doing::PullFails { why: pod::Pull::Denied, .. } => ("bad", "may not pull the image".into()),
+        Doing::PullFails { why: pod::Pull::Network, .. } => ("bad", "cannot reach the image registry".into()),
+        Doing::Misconfigured { message, .. } => {
+            ("bad", format!("cannot start: {}", wording::quote(message, 120)))
+        }
+        Doing::CannotStart { message, .. } => {
+            ("bad", format!("cannot start: {}", wording::quote(message, 120)))
+        }
+        Doing::Crashes(crash) => ("bad", format!("{}{}", crash_words(crash), restarted(crash.restarts))),
+        Doing::Unready { failing: true, startup: true, .. } => {
+            ("prog", "starting, startup probe fails".into())
+        }
+        Doing::Unready { failing: true, .. } => ("prog", "starting, readiness probe fails".into()),
+        Doing::Unready { since: Some(since), .. } => {
+            ("prog", format!("starting for {}, not ready", wording::since(*since, now)))
+        }
+        Doing::Unready { since: None, .. } => ("prog", "starting, not ready".into()),
+        Doing::Gated { gate } => ("prog", format!("waits for the readiness gate {gate}")),
+        Doing::Ready { since, crashed } => {
+            let class = match crashed {
+                _ if !new => "idle",
+                Some(crash) if is_recent(crash.finished, now) => "warn",
+                _ => "ok",
+            };
+            let ready =
+                since.map_or("ready".into(), |since| format!("ready for {}", wording::since(since, now)));
+            (class, ready + &restarted(crashed.as_ref().map_or(0, |crash| crash.restarts)))
+        }
+    }
+}
+
+/// A restart is news for ten minutes.
+pub(super) fn is_recent(at: Option<Timestamp>, now: Timestamp) -> bool {
+    at.is_some_and(|at| now.duration_since(at).as_mins() < 10)
+}
+
+/// "crashes: exit 1", "out of memory at 64 MiB".
+pub(super) fn crash_words(crash: &pod::Crash) -> String {
+    match &crash.out_of_memory {
+        Some(limit) if limit.is_empty() => "out of memory".into(),
+        Some(limit) => format!("out of memory at {limit}"),
+        None => format!("crashes: exit {}", crash.exit),
+    }
+}
+
+/// Whether the new pods came through the soak so far: a restart since `since` fails the deploy. The sentence
+/// says which pod and why.
+pub fn soak(observed: &Observed, since: Timestamp) -> Result<(), String> {
+    // The kubelet writes whole seconds, cut off: a crash in the second the soak began would else slip through.
+    let since = since.as_second();
+    let crashed = observed.new_pods().filter_map(|pod| Some((pod, pod::last_crash(pod).or(ended(pod))?)));
+    let in_soak = |crash: &pod::Crash| crash.finished.is_none_or(|finished| finished.as_second() >= since);
+    match crashed.filter(|(_, crash)| in_soak(crash)).min_by_key(|(_, crash)| crash.finished) {
+        Some((pod, crash)) => {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            Err(format!("Pod {name} restarted after the rollout was done: {}.", crash_words(&crash)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A container that has ended and was not started again yet has no restart to count.
+fn ended(pod: &Pod) -> Option<pod::Crash> {
+    match pod::doing(pod, &[]) {
+        Doing::Crashes(crash) => Some(crash),
+        _ => None,
+    }
+}
+
+impl Observed {
+    /// The ReplicaSet of the current template; `None` while the controller has not made it.
+    pub fn newest(&self) -> Option<&ReplicaSet> {
+        let deployment = self.deployment.as_ref()?;
+        let template = deployment.spec.as_ref().map(|spec| &spec.template);
+        let owned = || {
+            self.replica_sets
+                .iter()
+                .filter(|set| owner_uid(&set.metadata) == deployment.metadata.uid.as_deref())
+        };
+        let same = owned().filter(|set| {
+            let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+            template.zip(own).is_some_and(|(wanted, own)| same_template(wanted, own))
+        });
+        match same.max_by_key(|set| revision(&set.metadata)) {
+            Some(set) => Some(set),
+            // No set has this template: the controller has not made it yet.
+            None if !is_observed(deployment) => None,
+            None => owned().max_by_key(|set| revision(&set.metadata)),
+        }
+    }
+
+    pub fn new_pods(&self) -> impl Iterator<Item = &Pod> {
+        let newest = self.newest().and_then(|set| set.metadata.uid.as_deref());
+        self.pods.iter().filter(move |pod| newest.is_some() && owner_uid(&pod.metadata) == newest)
+    }
+}
+
+fn is_observed(deployment: &Deployment) -> bool {
+    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+    deployment.metadata.generation.unwrap_or(0) <= observed
+}
+
+/// Ours as long as nothing was written since, or what was written since left our template alone.
+/// A lower generation than ours is an object that was deleted and made anew.
+fn is_ours(deployment: &Deployment, written: &Written) -> bool {
+    if deployment.metadata.generation == Some(written.generation) {
+        return true;
+    }
+    let template = deployment.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    let marker = template.metadata.and_then(|metadata| metadata.annotations?.remove(DEPLOY_MARKER));
+    let containers = template.spec.unwrap_or_default().containers;
+    let same_image = |(name, image): (&String, &String)| {
+        let ours = containers.iter().find(|container| container.name == *name);
+        ours.is_some_and(|ours| ours.image.as_ref() == Some(image))
+    };
+    written.template_marker.as_ref().is_none_or(|ours| marker.as_ref() == Some(ours))
+        && written.images.iter().all(same_image)
+}
+
+/// Who last wrote the pod template, by managedFields. Writes to `status` and `scale` do not count.
+fn last_template_manager(metadata: &ObjectMeta) -> String {
+    let entries = metadata.managed_fields.iter().flatten();
+    let template = entries.filter(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        entry.subresource.is_none()
+            && fields.is_some_and(|fields| fields.pointer("/f:spec/f:template").is_some())
+    });
+    let last = template.max_by_key(|entry| entry.time.clone());
+    last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "somebody else".into())
+}
+
+/// kubectl's EqualIgnoreHash: the controller adds its hash label to the ReplicaSet's copy.
+fn same_template(wanted: &PodTemplateSpec, own: &PodTemplateSpec) -> bool {
+    let labels = |template: &PodTemplateSpec| {
+        let mut labels = template.metadata.as_ref().and_then(|it| it.labels.clone()).unwrap_or_default();
+        labels.remove(TEMPLATE_HASH);
+        labels
+    };
+    let annotations = |template: &PodTemplateSpec| {
+        template.metadata.as_ref().and_then(|it| it.annotations.clone()).unwrap_or_default()
+    };
+    wanted.spec == own.spec && labels(wanted) == labels(own) && annotations(wanted) == annotations(own)
+}
+
+fn revision(metadata: &ObjectMeta) -> i64 {
+    let annotation = metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
+    annotation.and_then(|revision| revision.parse().ok()).unwrap_or(0)
+}
+
+/// The controller that made this object.
+pub(super) fn owner_uid(metadata: &ObjectMeta) -> Option<&str> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+fn pods_word(number: i32) -> String {
+    wording::count(number.try_into().unwrap_or(0), "pod")
+}
