@@ -62,11 +62,11 @@ create table deploys (
     policy          jsonb       not null,
     digest          text        not null,
     state           text        not null,
-    detail          jsonb       not null default '{}',
-    progress        jsonb       not null default '{}',
+    detail          jsonb       not null,
+    shown           jsonb       not null default '[]',
+    progress        jsonb       not null default 'null',
     idempotency_key text,
     requested       timestamptz not null,
-    deadline        timestamptz,
     ended           timestamptz,
     next_event      integer     not null default 1,
     wake            timestamptz not null default now(),
@@ -80,7 +80,8 @@ comment on column deploys.action is 'What to do, tagged by kind; see deploy::Act
 comment on column deploys.requester is 'The person (auth::Person) in whose name the cluster is called.';
 comment on column deploys.policy is 'The rules of the environment as they stood at the request.';
 comment on column deploys.digest is 'SHA-256 over target, image, rendered change and policy: what an approval is bound to.';
-comment on column deploys.detail is 'Data that belongs to the state (since when, why, what was written).';
+comment on column deploys.shown is 'The dry run as the requester saw it; for people to read, not part of the digest.';
+comment on column deploys.detail is 'The state with its data (since when, why, what was written); `state` is its name alone, for indexes.';
 comment on column deploys.progress is 'What was last observed in the cluster; for pages, never for decisions.';
 comment on column deploys.fence is 'Grows with every claim. A write by an owner with an older fence hits no row.';
 -- At most one active deploy per service and environment; later ones queue behind it.
@@ -120,16 +121,15 @@ create table releases (
     service     text        not null,
     environment text        not null,
     version     text        not null,
-    images      jsonb       not null,
-    rendered    jsonb       not null,
-    config      jsonb       not null default '{}',
+    digest      text,
+    change      jsonb       not null,
     by_person   jsonb       not null,
     approved    boolean     not null,
     at          timestamptz not null
 );
 comment on table releases is 'Successes: what a target ran, and can be rolled back to.';
-comment on column releases.images is 'Container name to image reference with digest.';
-comment on column releases.config is 'Names and hashes of the ConfigMaps and Secrets it ran with; never values.';
+comment on column releases.change is 'The deploy::ImageChange that was applied, images by digest.';
+comment on column releases.approved is 'It went through an approval, so a rollback to it needs no new one.';
 create index releases_by_target on releases (service, environment, id desc);
 
 create table audit (

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod deploy;
+pub mod events;
 pub mod kube;
 pub mod server;
 pub mod web;
