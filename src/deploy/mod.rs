@@ -1,5 +1,6 @@
 //! Deploys.
 
 mod counts;
+pub mod render;
 
 pub use counts::Counts;

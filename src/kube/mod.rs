@@ -1,13 +1,20 @@
 //! Kubernetes. Two ways to a cluster (`client.rs`), what a service's workload is (`target.rs`), and what is
 //! known of it (`status.rs`). How a rollout is doing (`rollout.rs`), read off objects alone: no clock, no cluster.
+//! known of it (`status.rs`). Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`),
+//! the write (`apply.rs`), and why it was refused (`refusal.rs`).
 
+pub mod apply;
 mod client;
+pub mod dry_run;
+pub mod ownership;
 pub mod pod;
+mod refusal;
 pub mod rollout;
 mod status;
 mod target;
 mod wording;
 
 pub use client::{Allowed, CALL_TIMEOUT, Clusters, PortalClient, UserClient, Wanted};
+pub use refusal::{Exceeded, Holder, InvalidField, Refusal};
 pub use status::{EnvironmentStatus, Health, PodState, Workload};
 pub use target::{Selector, Target};
