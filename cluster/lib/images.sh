@@ -2,6 +2,7 @@
 # The images: the pause container every pod needs, and the sample service in all its versions.
 # They are made as OCI layouts in the cache and pushed with crane.
 
+SAMPLE_REPOSITORY=sample/service
 SAMPLE_TAGS="v1.0.0 v1.1.0 v1.2.0 v1.3.0 v1.4.0 v1.5.0"
 
 sample_sources() { find "$CLUSTER/sample" -name '*.go' -o -name go.mod | LC_ALL=C sort; }
@@ -36,23 +37,31 @@ push_pause_image() {
   push pause "$REGISTRY/pause:1"
 }
 
-# push_sample_images NAME…: each name gets every tag. The registry shares the bytes, so a name costs next to nothing.
+# push_sample_images NAME…: each name gets every tag. They are pushed once and copied inside the registry,
+# which shares the bytes: a name takes a tenth of a second.
 push_sample_images() {
   [ $# -gt 0 ] || fail "Which repositories?" "For example: bin/cluster images payments/checkout-api"
   build_programs
   build_sample_image
   registry_answers || fail "The registry at $REGISTRY does not answer." "Start the cluster: bin/cluster up"
   local name tag pushed=0
+  if ! has_sample_images "$SAMPLE_REPOSITORY"; then
+    for tag in $SAMPLE_TAGS; do push "$tag" "$REGISTRY/$SAMPLE_REPOSITORY:$tag"; done
+  fi
   for name in "$@"; do
     has_sample_images "$name" && continue
-    for tag in $SAMPLE_TAGS; do push "$tag" "$REGISTRY/$name:$tag"; done
+    "$CRANE_BIN/crane" copy --insecure --all-tags "$REGISTRY/$SAMPLE_REPOSITORY" "$REGISTRY/$name" >/dev/null 2>"$LOG_DIR/crane.log" ||
+      fail "$REGISTRY/$name could not be pushed: $(tail -n 1 "$LOG_DIR/crane.log")"
     pushed=$((pushed + 1))
   done
   say "$# repositories have $SAMPLE_TAGS ($pushed pushed now)."
 }
 
-# The newest tag is pushed last and shares its layer with the others: when it is the one we made, they all are.
-has_sample_images() { image_digest "$1" v1.5.0 | grep -qx "$(layout_digest v1.5.0)"; }
+# All tags share one layer, so the first and the last of them tell whether the images are the ones we make now.
+has_sample_images() {
+  local tag
+  for tag in v1.0.0 v1.5.0; do image_digest "$1" "$tag" | grep -qx "$(layout_digest "$tag")" || return 1; done
+}
 
 push() {
   "$CRANE_BIN/crane" push --insecure "$SAMPLE_IMAGES/$1" "$2" >/dev/null 2>"$LOG_DIR/crane.log" ||

@@ -76,11 +76,18 @@ our_shims() { grep -lsz -- "^$RUNTIME/containerd.sock$" /proc/[0-9]*/cmdline | c
 done; }
 
 end_our_containers() {
-  local shim child
-  for shim in $(our_shims); do
-    for child in $(ps -o pid= --ppid "$shim"); do kill -KILL "$child" 2>/dev/null; done
-    kill -KILL "$shim" 2>/dev/null
-  done
+  local shims
+  shims=$(our_shims)
+  [ -n "$shims" ] || return 0
+  ps -eo pid=,ppid= | awk 'NR == FNR { shim[$1]; next } $2 in shim { print $1 }' <(echo "$shims") - | xargs -r kill -KILL 2>/dev/null
+  echo "$shims" | xargs kill -KILL 2>/dev/null
+}
+
+# containerd fixes where shims listen, whatever its own state folder is.
+remove_shim_sockets() {
+  grep -rhos --include=bootstrap.json '/run/containerd/s/[0-9a-f]*' "$RUNTIME/containerd" | sort -u | xargs -r rm -f
+  rmdir /run/containerd/s /run/containerd 2>/dev/null
+  true
 }
 
 no_shim_is_left() { [ -z "$(our_shims)" ]; }
@@ -89,15 +96,17 @@ no_shim_is_left() { [ -z "$(our_shims)" ]; }
 clear_the_machine() {
   end_our_containers
   wait_until 5 no_shim_is_left || say "some containers do not end: $(our_shims | tr '\n' ' ')"
-  unmount_below "$RUNTIME"
-  unmount_below "$STATE/kubelet"
+  remove_shim_sockets
+  unmount_at_and_below "$RUNTIME"
+  unmount_at_and_below "$STATE/kubelet"
   ip link delete "$BRIDGE" 2>/dev/null
   remove_empty_control_groups
   rm -rf "$RUNTIME"
 }
 
-unmount_below() {
-  cut -d' ' -f5 /proc/self/mountinfo | grep -- "^$1/" | sort -r | while read -r mounted; do umount -l "$mounted"; done
+# The kubelet also mounts its own folder onto itself.
+unmount_at_and_below() {
+  cut -d' ' -f5 /proc/self/mountinfo | grep -E -- "^$1(/|$)" | sort -r | while read -r mounted; do umount -l "$mounted"; done
 }
 
 remove_empty_control_groups() {

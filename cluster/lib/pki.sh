@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # The cluster's certificates: one authority, servers, and a client certificate per identity.
-# Made once per state folder; they last ten years, the cluster does not.
+# Made once per state folder and node address; they last ten years, the cluster does not.
 
 make_certificates() {
-  [ -f "$STATE/pki/complete" ] && return
+  [ "$(cat "$STATE/pki/made-for" 2>/dev/null)" = "$NODE_IP" ] && return
   step "Making certificates"
   mkdir -p "$STATE/pki" && chmod 700 "$STATE/pki"
   make_authority
@@ -19,7 +19,7 @@ make_certificates() {
   certificate admin "/O=system:masters/CN=cluster-admin"
   # The portal's own identity: what it may do is install/rbac.yaml and nothing else.
   certificate pilothouse "/O=pilothouse:portal/CN=pilothouse"
-  touch "$STATE/pki/complete"
+  echo "$NODE_IP" >"$STATE/pki/made-for"
 }
 
 make_authority() {
