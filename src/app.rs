@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::deploy::Counts;
 use crate::kube::Clusters;
+use crate::registry::Registry;
 
 pub type App = Arc<AppState>;
 
@@ -21,6 +22,7 @@ pub struct AppState {
     pub db: PgPool,
     pub clock: Clock,
     pub clusters: Clusters,
+    pub registry: Registry,
     pub catalogue: ArcSwap<Catalogue>,
     pub reviews: Reviews,
     pub counts: Counts,

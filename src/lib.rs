@@ -9,6 +9,7 @@
 //! | web | [`web`]: frame, errors, assets, routes with their access table |
 //! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
 //! | kube | [`kube`]: acting as a person, watching as the portal |
+//! | registry | [`registry`]: versions of an image and the bytes behind them |
 //! | slices | [`catalogue`] [`deploy`] |
 //!
 //! [`app::AppState`] is what handlers share.
@@ -22,5 +23,6 @@ pub mod db;
 pub mod deploy;
 pub mod events;
 pub mod kube;
+pub mod registry;
 pub mod server;
 pub mod web;

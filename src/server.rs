@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
 use crate::kube::Clusters;
+use crate::registry::Registry;
 use crate::web::{self, Access, Error, Routes};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,12 +68,14 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
 pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     let db = db::connect(&config.database.url, config.database.max_connections).await?;
     let clusters = Clusters::connect(&config.clusters).await?;
+    let registry = Registry::new(&config.registry)?;
     Ok(Arc::new(AppState {
         company: config.server.company.as_str().into(),
         config,
         db,
         clock,
         clusters,
+        registry,
         catalogue: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
