@@ -5,11 +5,12 @@
 # --- The sample service in all its versions, and what pushes it; only docker-compose.yml asks for this stage.
 FROM golang:1.26-trixie AS build-samples
 WORKDIR /src
+ENV GOCACHE=/var/cache/go-build
 COPY cluster/crane cluster/crane
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/var/cache/go-build \
     cd cluster/crane && CGO_ENABLED=0 go build -trimpath -o /out/crane github.com/google/go-containerregistry/cmd/crane
 COPY cluster/sample cluster/sample
-RUN --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/var/cache/go-build \
     cd cluster/sample && export CGO_ENABLED=0 && \
     go build -trimpath -ldflags '-s -w -buildid=' -o /tmp/service ./service && \
     go build -trimpath -ldflags '-s -w -buildid=' -o /tmp/pause ./pause && \
