@@ -5,7 +5,10 @@
 
 pub mod apply;
 mod client;
+pub mod diagnosis;
 pub mod dry_run;
+pub mod health;
+mod message;
 pub mod ownership;
 pub mod pod;
 mod refusal;

@@ -1,0 +1,293 @@
+//! Reading the cluster's own messages. Schedulers, quotas and runtimes explain themselves in prose; here it
+//! becomes the short form a person needs. Whatever is not recognised is quoted, never dropped.
+
+use super::wording;
+
+/// `0/4 nodes are available: 1 Insufficient memory, 3 node(s) had untolerated taint {…}. preemption: …` is
+/// "0 of 4 nodes: 1 too little memory, 3 tainted".
+pub fn unschedulable(message: &str) -> String {
+    let Some((nodes, causes)) = message.split_once(" nodes are available: ") else {
+        return wording::quote(message, 160);
+    };
+    let causes = causes.split(". ").next().unwrap_or(causes).trim_end_matches('.');
+    let mut counted: Vec<(u32, String)> = Vec::new();
+    for cause in split_outside_braces(causes) {
+        let (number, what) = cause.split_once(' ').unwrap_or(("", cause));
+        let (number, what) = match number.parse() {
+            Ok(number) => (number, scheduler_word(what)),
+            Err(_) => (0, cause.to_string()),
+        };
+        match counted.iter_mut().find(|(_, known)| *known == what) {
+            Some((sum, _)) => *sum += number,
+            None => counted.push((number, what)),
+        }
+    }
+    let word = |(number, what): (u32, String)| if number == 0 { what } else { format!("{number} {what}") };
+    let causes: Vec<String> = counted.into_iter().map(word).collect();
+    format!("{} nodes: {}", nodes.replace('/', " of "), causes.join(", "))
+}
+
+fn scheduler_word(cause: &str) -> String {
+    let cause = cause.trim();
+    if let Some(resource) = cause.strip_prefix("Insufficient ") {
+        return match resource {
+            "cpu" => "too little CPU".into(),
+            other => format!("too little {other}"),
+        };
+    }
+    let says = |word: &str| cause.contains(word);
+    if says("untolerated taint") {
+        "tainted".into()
+    } else if says("Too many pods") {
+        "full of pods".into()
+    } else if says("anti-affinity") {
+        "kept apart by anti-affinity".into()
+    } else if says("affinity") || says("selector") {
+        "of the wrong kind".into()
+    } else if says("topology spread") {
+        "outside the topology spread".into()
+    } else if says("unschedulable") {
+        "closed for new pods".into()
+    } else if says("free ports") {
+        "with the port taken".into()
+    } else if says("volume") || says("persistentvolume") {
+        "out of reach of the volume".into()
+    } else {
+        cause.to_string()
+    }
+}
+
+/// At ", " but not inside a taint's `{key: value, …}`.
+fn split_outside_braces(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0usize, 0);
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[start..].trim());
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// What stands in a refusal by quota, one line for each full resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuotaFull {
+    pub quota: String,
+    pub resources: Vec<QuotaResource>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuotaResource {
+    pub name: String,
+    pub requested: String,
+    pub used: String,
+    pub limit: String,
+}
+
+impl QuotaResource {
+    /// "memory limits: 2 GiB of 2 GiB used, 64 MiB more asked for".
+    pub fn sentence(&self) -> String {
+        let amount = |quantity: &str| {
+            if self.name.contains("memory") || self.name.contains("storage") {
+                wording::memory(quantity)
+            } else {
+                quantity.to_string()
+            }
+        };
+        let name = match self.name.as_str() {
+            "limits.memory" => "memory limits",
+            "requests.memory" | "memory" => "requested memory",
+            "limits.cpu" => "CPU limits",
+            "requests.cpu" | "cpu" => "requested CPU",
+            other => other.strip_prefix("count/").unwrap_or(other),
+        };
+        format!(
+            "{name}: {} of {} used, {} more asked for",
+            amount(&self.used),
+            amount(&self.limit),
+            amount(&self.requested)
+        )
+    }
+}
+
+/// `…exceeded quota: team, requested: pods=1, used: pods=24, limited: pods=24`.
+pub fn quota_full(message: &str) -> Option<QuotaFull> {
+    let rest = message.split_once("exceeded quota: ")?.1;
+    let (quota, rest) = rest.split_once(", requested: ")?;
+    let (requested, rest) = rest.split_once(", used: ")?;
+    let (used, limit) = rest.split_once(", limited: ")?;
+    let look_up = |list: &str, key: &str| {
+        let mut pairs = list.split(',').filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_string()).unwrap_or_default()
+    };
+    let names = requested.split(',').filter_map(|pair| pair.trim().split_once('='));
+    let resources = names.map(|(name, requested)| QuotaResource {
+        name: name.into(),
+        requested: requested.into(),
+        used: look_up(used, name),
+        limit: look_up(limit, name),
+    });
+    Some(QuotaFull { quota: quota.into(), resources: resources.collect() })
+}
+
+/// `…violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "web" must set …), …`:
+/// the level, and each demand in plain words.
+pub fn pod_security(message: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.split_once("violates PodSecurity \"")?.1;
+    let (level, rest) = rest.split_once("\": ")?;
+    let level = level.split(':').next().unwrap_or(level);
+    let mut demands: Vec<String> = split_demands(rest).into_iter().map(pod_security_word).collect();
+    demands.dedup();
+    Some((level.into(), demands))
+}
+
+/// At ", " outside parentheses: each violation explains itself inside one pair.
+fn split_demands(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0usize, 0);
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[start..].trim());
+    parts
+}
+
+fn pod_security_word(violation: &str) -> String {
+    let known = [
+        ("allowPrivilegeEscalation", "may not gain privileges (allowPrivilegeEscalation: false)"),
+        ("unrestricted capabilities", "drops all capabilities (capabilities.drop: [ALL])"),
+        ("non-default capabilities", "adds no capabilities"),
+        ("runAsNonRoot", "does not run as root (runAsNonRoot: true)"),
+        ("runAsUser=0", "does not run as user 0"),
+        ("seccompProfile", "has a seccomp profile (seccompProfile.type: RuntimeDefault)"),
+        ("host namespaces", "stays out of the host's network, processes and IPC"),
+        ("hostPath", "mounts nothing of the host"),
+        ("hostPort", "opens no port of the host"),
+        ("privileged", "is not privileged"),
+        ("restricted volume types", "mounts only allowed kinds of volume"),
+    ];
+    let word =
+        known.iter().find(|(start, _)| violation.starts_with(start)).map(|(_, word)| (*word).to_string());
+    word.unwrap_or_else(|| wording::quote(violation, 120))
+}
+
+/// What a container's environment or volume names and the namespace does not have.
+pub fn missing_configuration(message: &str) -> Option<String> {
+    let quoted = |text: &str| text.split('"').nth(1).map(str::to_string);
+    if let Some((_, rest)) = message.split_once("couldn't find key ") {
+        // couldn't find key url in Secret payments-staging/checkout-db
+        let (key, place) = rest.split_once(" in ")?;
+        let (kind, name) = place.split_once(' ')?;
+        let name = name.rsplit('/').next().unwrap_or(name).trim();
+        return Some(format!("{kind} {name} has no key {key}"));
+    }
+    if let Some((_, rest)) = message.split_once("references non-existent secret key: ") {
+        return Some(format!("a Secret has no key {}", rest.trim()));
+    }
+    if let Some((_, rest)) = message.split_once("references non-existent config key: ") {
+        return Some(format!("a ConfigMap has no key {}", rest.trim()));
+    }
+    if !message.contains("not found") {
+        return None;
+    }
+    let after = |word: &str| message.split_once(word).and_then(|(_, rest)| quoted(rest));
+    if let Some(name) = after("secret ") {
+        return Some(format!("Secret {name} is missing"));
+    }
+    if let Some(name) = after("configmap ") {
+        return Some(format!("ConfigMap {name} is missing"));
+    }
+    after("persistentvolumeclaim ").map(|name| format!("PersistentVolumeClaim {name} is missing"))
+}
+
+/// The runtime wraps its answer in layers; the innermost is the one that says something:
+/// `exec: "/usr/bin/x": stat /usr/bin/x: no such file or directory`.
+pub fn runtime_error(message: &str) -> String {
+    let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let inner = line.rfind("exec: ").map_or(line, |at| &line[at..]);
+    let inner = if inner == line { line.rsplit("desc = ").next().unwrap_or(line) } else { inner };
+    wording::quote(inner.trim_end_matches(": unknown"), 160)
+}
+
+/// What a probe met: "answers 503", "nothing listens there", "takes too long".
+pub fn probe_answer(message: &str) -> Option<String> {
+    if let Some((_, code)) = message.split_once("statuscode: ") {
+        return Some(format!("answers {}", code.trim()));
+    }
+    if message.contains("connection refused") {
+        return Some("nothing listens there".into());
+    }
+    if message.contains("deadline exceeded") || message.contains("timeout") {
+        return Some("takes too long".into());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedulers_message_is_condensed() {
+        let message = "0/3 nodes are available: 1 node(s) had untolerated taint {a: b, c: d}, 2 Insufficient memory. \
+                       preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
+        assert_eq!(unschedulable(message), "0 of 3 nodes: 1 tainted, 2 too little memory");
+        assert_eq!(unschedulable("pod has unbound claims"), "pod has unbound claims");
+    }
+
+    #[test]
+    fn two_taints_are_counted_together() {
+        let message = "0/5 nodes are available: 2 node(s) had untolerated taint(s) {x: y}, 3 node(s) had untolerated taint {z: }.";
+        assert_eq!(unschedulable(message), "0 of 5 nodes: 5 tainted");
+    }
+
+    #[test]
+    fn a_full_quota_names_each_resource() {
+        let message = r#"pods "x" is forbidden: exceeded quota: team, requested: limits.memory=64Mi,pods=1, used: limits.memory=2Gi,pods=24, limited: limits.memory=2Gi,pods=24"#;
+        let full = quota_full(message).unwrap();
+        assert_eq!(full.quota, "team");
+        assert_eq!(full.resources[0].sentence(), "memory limits: 2 GiB of 2 GiB used, 64 MiB more asked for");
+        assert_eq!(full.resources[1].sentence(), "pods: 24 of 24 used, 1 more asked for");
+    }
+
+    #[test]
+    fn missing_configuration_is_named() {
+        let missing = |message| missing_configuration(message).unwrap_or_default();
+        assert_eq!(missing(r#"secret "db" not found"#), "Secret db is missing");
+        assert_eq!(missing(r#"configmap "flags" not found"#), "ConfigMap flags is missing");
+        assert_eq!(missing("couldn't find key url in Secret shop/db"), "Secret db has no key url");
+        assert_eq!(
+            missing("couldn't find key a.b in ConfigMap shop/flags"),
+            "ConfigMap flags has no key a.b"
+        );
+        assert_eq!(missing_configuration("container has runAsNonRoot and image will run as root"), None);
+    }
+
+    #[test]
+    fn the_runtimes_onion_is_peeled() {
+        let message = r#"failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: "/nope": stat /nope: no such file or directory: unknown"#;
+        assert_eq!(runtime_error(message), r#"exec: "/nope": stat /nope: no such file or directory"#);
+    }
+
+    #[test]
+    fn probes_say_what_they_met() {
+        let met = |message| probe_answer(message).unwrap_or_default();
+        assert_eq!(met("Readiness probe failed: HTTP probe failed with statuscode: 503"), "answers 503");
+        assert_eq!(met("dial tcp 10.88.0.5:8080: connect: connection refused"), "nothing listens there");
+        assert_eq!(met("context deadline exceeded (Client.Timeout exceeded)"), "takes too long");
+    }
+}
