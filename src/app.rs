@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::access::Reviews;
+use crate::auth::{Provider, Sessions, SignInLimit};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,6 +25,9 @@ pub struct AppState {
     pub clusters: Clusters,
     pub registry: Registry,
     pub catalogue: ArcSwap<Catalogue>,
+    pub provider: Provider,
+    pub sessions: Sessions,
+    pub sign_in_limit: SignInLimit,
     pub reviews: Reviews,
     pub counts: Counts,
     /// Cancelled when the process is asked to stop: streams end, the engine puts its leases back.

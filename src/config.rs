@@ -43,6 +43,10 @@ pub struct Server {
     pub company: String,
     #[serde(default)]
     pub session: SessionLife,
+    /// How many reverse proxies of your own stand before the portal and add to `X-Forwarded-For`. With 0 the header
+    /// is ignored: anybody can write it.
+    #[serde(default)]
+    pub proxies: usize,
 }
 
 /// How long a sign-in lasts: `idle` since the last page, `absolute` since the sign-in.

@@ -11,6 +11,7 @@
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
 //! | slices | [`catalogue`] [`deploy`] |
+//! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
 //!
 //! [`app::AppState`] is what handlers share.
 
@@ -20,9 +21,11 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod demo;
 pub mod deploy;
 pub mod events;
 pub mod kube;
+pub mod metrics;
 pub mod registry;
 pub mod server;
 pub mod web;

@@ -26,6 +26,8 @@ enum Command {
         #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
         config: PathBuf,
     },
+    /// Runs the identity provider for development: sample people, no passwords, this machine only.
+    IdentityProvider(pilothouse::demo::Arguments),
 }
 
 #[tokio::main]
@@ -34,6 +36,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { config } => pilothouse::server::serve(&config).await,
         Command::Check { config } => pilothouse::server::check(&config),
+        Command::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! Starting and stopping: configuration, database, clusters, background work, router; and the way back.
 
+use std::any::Any;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,19 +18,24 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::app::{App, AppState};
+use crate::auth::{self, Provider};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
 use crate::kube::Clusters;
+use crate::metrics;
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Routes};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
 const MAX_BODY: usize = 256 * 1024;
+/// A client that sends nothing more of its form for this long is dropped.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Once per process, before anything opens a connection or logs a line.
 pub fn prepare_process() {
@@ -61,7 +68,10 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let app = build(config, Clock::System).await?;
     tokio::spawn(stop_on_signal(app.shutdown.clone()));
     tracing::info!(%listen, base_url = %app.config.server.base_url.get_ref(), "the portal is up");
-    run(app, listener).await
+    tokio::select! {
+        ended = run(app.clone(), listener) => ended,
+        wrong = app.provider.refuse_wrong_kind() => Err(wrong),
+    }
 }
 
 /// Everything a portal needs, connected. Tests build their own and drive it without a listener.
@@ -69,7 +79,8 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     let db = db::connect(&config.database.url, config.database.max_connections).await?;
     let clusters = Clusters::connect(&config.clusters).await?;
     let registry = Registry::new(&config.registry)?;
-    Ok(Arc::new(AppState {
+    let provider = Provider::new(&config)?;
+    let app = Arc::new(AppState {
         company: config.server.company.as_str().into(),
         config,
         db,
@@ -77,16 +88,22 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         clusters,
         registry,
         catalogue: Default::default(),
+        provider,
+        sessions: Default::default(),
+        sign_in_limit: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
         shutdown: CancellationToken::new(),
-    }))
+    });
+    tokio::spawn(auth::session::forget_ended(app.clone()));
+    tokio::spawn(metrics::keep_up(app.shutdown.clone()));
+    Ok(app)
 }
 
 /// Serves until the token is cancelled.
 pub async fn run(app: App, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = app.shutdown.clone();
-    let service = router(app);
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     Ok(())
 }
@@ -97,6 +114,8 @@ pub fn routes() -> Routes {
         .get("/static/{version}/{*path}", Access::Public, web::assets::serve)
         .get("/healthz", Access::Public, healthz)
         .get("/readyz", Access::Public, readyz)
+        .get("/metrics", Access::Public, metrics::show)
+        .and(auth::routes())
 }
 
 /// The routes inside the layers that every request passes, outermost last.
@@ -105,10 +124,14 @@ pub fn router(app: App) -> Router {
         .layer(SetRequestIdLayer::new(X_REQUEST_ID, MakeRequestUuid))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
-        .layer(CatchPanicLayer::new())
+        .layer(from_fn(metrics::count))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), web::middleware::security_headers))
+        .layer(from_fn_with_state(app.clone(), auth::session::load))
         .layer(from_fn_with_state(app.clone(), web::middleware::error_pages))
+        .layer(from_fn_with_state(app.clone(), web::form::verify_same_origin))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
         .layer(DefaultBodyLimit::max(MAX_BODY));
     routes().into_router().fallback(not_found).layer(layers).with_state(app)
 }
@@ -116,6 +139,13 @@ pub fn router(app: App) -> Router {
 fn span(request: &Request) -> tracing::Span {
     let id = web::request_id(request.headers());
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+/// A page like every other, with its headers and its request id; the log says what happened.
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Error::Internal(anyhow::anyhow!("panicked: {text}")).into_response()
 }
 
 async fn not_found() -> Error {
@@ -149,12 +179,17 @@ async fn readyz(State(app): State<App>) -> Response {
 }
 
 async fn stop_on_signal(shutdown: CancellationToken) {
+    stop_signal().await;
+    tracing::info!("stopping: open requests end, streams close");
+    shutdown.cancel();
+}
+
+/// Until somebody wants this process to stop.
+pub async fn stop_signal() {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .expect("a process may always listen for SIGTERM");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    tracing::info!("stopping: open requests end, streams close");
-    shutdown.cancel();
 }

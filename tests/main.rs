@@ -1,1 +1,11 @@
+//! One test binary: a module per slice, and the support they share.
+//!
+//! Tests run against a real Postgres (`DATABASE_URL`) and a real cluster (`PILOTHOUSE_TEST_STATE`, the folder
+//! that `bin/cluster` keeps). What is missing makes a test fail: nothing is skipped. `bin/test` sets both.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
+
+mod authorization;
 mod registry;
+mod sign_in;
+mod support;

@@ -3,12 +3,16 @@
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use url::{Position, Url};
+
 use super::CurrentUser;
+use super::next::Next as Target;
+use super::session::Unknown;
 use crate::app::App;
 use crate::web::Error;
 
@@ -21,12 +25,34 @@ pub async fn require_signed_in(request: Request, next: Next) -> Response {
     if request.extensions().get::<CurrentUser>().is_some() {
         return next.run(request).await;
     }
-    if request.method() == Method::GET {
-        let here = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", here).finish();
-        return Redirect::to(&format!("/sign-in?{query}")).into_response();
+    if request.extensions().get::<Unknown>().is_some() {
+        return database_away().into_response();
     }
-    Error::Forbidden("Your sign-in has ended. Sign in again; nothing was changed.".into()).into_response()
+    if request.method() != Method::GET {
+        return Error::Forbidden("Your sign-in has ended. Sign in again; nothing was changed.".into())
+            .into_response();
+    }
+    if request.headers().contains_key("hx-request") {
+        return sign_in_whole_page(request.headers());
+    }
+    let here = request.uri().path_and_query().map(|path| path.as_str());
+    Redirect::to(&Target::or_home(here).on("/sign-in")).into_response()
+}
+
+/// A part of a page was asked for: the whole page goes to sign in, and comes back to where it was. A redirect
+/// would put the sign-in page into the part.
+fn sign_in_whole_page(headers: &HeaderMap) -> Response {
+    let page = headers.get("hx-current-url").and_then(|url| url.to_str().ok()?.parse::<Url>().ok());
+    let here = page.map(|url| url[Position::BeforePath..Position::AfterQuery].to_string());
+    let to = Target::or_home(here.as_deref()).on("/sign-in");
+    (StatusCode::UNAUTHORIZED, [("hx-redirect", to)]).into_response()
+}
+
+/// Nobody is signed out because the database is away: the cookie is good again once it is back.
+pub fn database_away() -> Error {
+    Error::Unavailable(
+        "The portal can’t reach its database, so it can’t tell who you are. You are still signed in. Try again in a moment.".into(),
+    )
 }
 
 /// Lets the platform team through; to everybody else the page does not exist.

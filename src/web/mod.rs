@@ -4,12 +4,14 @@
 pub mod assets;
 pub mod error;
 pub mod filters;
+pub mod form;
 pub mod layout;
 pub mod middleware;
 pub mod routes;
 pub mod sse;
 
 pub use error::{Error, Result};
+pub use form::VerifiedForm;
 pub use layout::{Layout, Nav};
 pub use routes::{Access, Routes};
 

@@ -1,0 +1,105 @@
+//! Every sentence a person reads on the way in and out.
+
+use jiff::SignedDuration;
+
+use super::claims::{Refused, Why};
+use super::session::Ended;
+
+pub const TOO_MANY: &str =
+    "There were too many sign-ins from your address in the last minute. Wait a minute, then try again.";
+pub const PROVIDER_AWAY: &str =
+    "The identity provider does not answer, so nobody can sign in right now. Whoever is signed in stays so.";
+pub const STALE: &str = "This sign-in was started in another browser, more than 10 minutes ago, or was finished already. \
+     Nothing is wrong with your account.";
+pub const CODE_REFUSED: &str = "The identity provider no longer knows this sign-in. Start it again.";
+pub const TOKEN_REFUSED: &str = "What the identity provider sent does not prove who you are, so it was not used. \
+     If this stays so, give the request id to the people who run this portal.";
+pub const PROVIDER_WRONG_KIND: &str = "The portal’s configuration and its identity provider don’t fit together. \
+     The people who run this portal find the reason in its log.";
+
+/// Why one stands before the sign-in page.
+pub fn ended(ended: Ended) -> String {
+    match ended {
+        Ended::Idle(after) => format!("You were signed out after {} without a page.", span(after)),
+        Ended::Age(after) => format!("You were signed out after {}.", span(after)),
+        Ended::Gone => "Your sign-in has ended.".into(),
+    }
+}
+
+/// The provider answered with an error instead of a code.
+pub fn provider_said(code: &str) -> String {
+    match code {
+        "access_denied" => "The identity provider did not let you in, or you cancelled there.".into(),
+        _ => "The identity provider ended the sign-in without letting you in.".into(),
+    }
+}
+
+/// What is wrong with a claim.
+pub fn refused(refused: &Refused) -> String {
+    let claim = &refused.claim;
+    match &refused.why {
+        Why::Missing => format!("Your account has no claim “{claim}”, so no cluster can know you."),
+        Why::Empty => format!("The claim “{claim}” of your account is empty, so no cluster can know you."),
+        Why::WrongType => format!("The claim “{claim}” of your account is not a name or a list of names."),
+        Why::Odd => format!(
+            "The claim “{claim}” of your account has characters that can’t be sent to a cluster, or is over 256 bytes long."
+        ),
+        Why::System(value) => format!(
+            "The claim “{claim}” of your account says “{}”. Names that begin with “system:” belong to the cluster itself, \
+             and nobody may borrow them.",
+            visible(value)
+        ),
+    }
+}
+
+/// Who can mend it, and how.
+pub fn mend(refused: &Refused) -> String {
+    let claim = &refused.claim;
+    match &refused.why {
+        Why::Missing => format!(
+            "Ask the people who run your identity provider to send “{claim}” to this portal, or the people who run the \
+             portal to name another claim."
+        ),
+        Why::Empty | Why::WrongType | Why::Odd | Why::System(_) => {
+            format!("Ask the people who run your identity provider to correct “{claim}”, then sign in again.")
+        }
+    }
+}
+
+/// "12 h", "90 min": whole hours where it is whole hours.
+fn span(length: SignedDuration) -> String {
+    match length.as_mins() {
+        minutes if minutes >= 60 && minutes % 60 == 0 => format!("{}\u{a0}h", minutes / 60),
+        minutes if minutes >= 1 => format!("{minutes}\u{a0}min"),
+        _ => format!("{}\u{a0}s", length.as_secs()),
+    }
+}
+
+/// A value as people may safely see it: control and bidi characters shown, not obeyed, and not endless.
+fn visible(value: &str) -> String {
+    value
+        .chars()
+        .take(64)
+        .flat_map(|c| match c {
+            ' '..='~' => vec![c],
+            _ => c.escape_unicode().collect(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        assert_eq!(span(SignedDuration::from_hours(12)), "12\u{a0}h");
+        assert_eq!(span(SignedDuration::from_mins(90)), "90\u{a0}min");
+        assert_eq!(span(SignedDuration::from_secs(5)), "5\u{a0}s");
+    }
+
+    #[test]
+    fn hostile_values_are_shown_not_obeyed() {
+        assert_eq!(visible("system:\u{202e}a"), "system:\\u{202e}a");
+    }
+}

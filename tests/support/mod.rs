@@ -1,0 +1,202 @@
+//! A small world for each test: its own database, its own identity provider with the sample people, and a portal,
+//! all in this process and on ports of their own. `world.as_("maya")` is a browser that really signed in.
+
+mod browser;
+mod database;
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use pilothouse::app::App;
+use pilothouse::clock::Clock;
+use pilothouse::config::Config;
+use pilothouse::demo::{self, Keys, People};
+use pilothouse::server;
+use tokio::net::TcpListener;
+
+pub use browser::{Browser, Page};
+pub use database::Database;
+
+/// What `demo/people.toml` calls the people.
+pub const SAMPLE_PEOPLE: &str = include_str!("../../demo/people.toml");
+
+/// One key for all providers of the process: making one takes a second.
+pub static KEY: LazyLock<String> = LazyLock::new(|| Keys::new_pem().unwrap());
+
+pub struct World {
+    pub app: App,
+    /// `http://127.0.0.1:PORT`
+    pub base: String,
+    pub people: People,
+    pub database: Database,
+}
+
+/// What differs from the usual world.
+pub struct Builder {
+    clock: Clock,
+    people: String,
+    issuer: Option<String>,
+    replaced: Vec<(String, String)>,
+    appended: String,
+}
+
+impl World {
+    /// The usual world.
+    pub async fn new() -> Self {
+        Self::builder().start().await
+    }
+
+    pub fn builder() -> Builder {
+        Builder {
+            clock: Clock::System,
+            people: SAMPLE_PEOPLE.into(),
+            issuer: None,
+            replaced: Vec::new(),
+            appended: String::new(),
+        }
+    }
+
+    /// A browser in which nobody has signed in.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.base)
+    }
+
+    /// A browser in which this person (a username of the sample people) has signed in, through all the pages.
+    pub async fn as_(&self, username: &str) -> Browser {
+        let browser = self.browser();
+        let page = browser.sign_in(&self.people, username, "/").await;
+        assert_eq!(page.location(), "/", "{username} was not let in: {}", page.text);
+        browser
+    }
+}
+
+impl Builder {
+    /// Time as the test says. The identity provider lives by the same clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// More people than the sample has, as `people.toml` writes them.
+    pub fn people(mut self, more: &str) -> Self {
+        self.people.push_str(more);
+        self
+    }
+
+    /// Another identity provider than the usual one.
+    pub fn issuer(mut self, issuer: &str) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Replaces text in the configuration; what is not there panics.
+    pub fn replace(mut self, old: &str, new: &str) -> Self {
+        self.replaced.push((old.into(), new.into()));
+        self
+    }
+
+    /// Adds tables at the end of the configuration.
+    pub fn append(mut self, text: &str) -> Self {
+        self.appended.push_str(text);
+        self
+    }
+
+    pub async fn start(self) -> World {
+        server::prepare_process();
+        let people = People::parse(&self.people).unwrap();
+        let issuer = match self.issuer {
+            Some(issuer) => issuer,
+            None => {
+                let (listener, issuer) = listen().await;
+                let keys = Keys::from_pem(&KEY).unwrap();
+                let provider = demo::Provider::new(issuer.clone(), people.clone(), keys, self.clock.clone());
+                tokio::spawn(async move { axum::serve(listener, demo::router(provider)).await });
+                issuer
+            }
+        };
+        let database = Database::new().await;
+        let (listener, base) = listen().await;
+        let mut text =
+            configuration(&base, database.url(), &issuer, &state().join("cluster/pilothouse.kubeconfig"));
+        for (old, new) in self.replaced {
+            assert!(text.contains(&old), "the configuration has no {old:?}:\n{text}");
+            text = text.replace(&old, &new);
+        }
+        text.push_str(&self.appended);
+        let config = match Config::parse("pilothouse.toml", &text, Path::new(env!("CARGO_MANIFEST_DIR"))) {
+            Ok(config) => config,
+            Err(problems) => panic!("{problems}"),
+        };
+        let app = server::build(config, self.clock).await.unwrap();
+        tokio::spawn(server::run(app.clone(), listener));
+        World { app, base, people, database }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.app.shutdown.cancel(); // the database goes next, by its own Drop
+    }
+}
+
+/// A listener on a free port, and its address.
+pub async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    (listener, address)
+}
+
+/// The folder of the development cluster.
+pub fn state() -> PathBuf {
+    std::env::var_os("PILOTHOUSE_TEST_STATE")
+        .expect("PILOTHOUSE_TEST_STATE is not set: run bin/test, or bin/cluster up and name its state folder")
+        .into()
+}
+
+fn configuration(base: &str, database: &str, issuer: &str, kubeconfig: &Path) -> String {
+    let kubeconfig = kubeconfig.display();
+    format!(
+        r#"
+[server]
+base_url = "{base}"
+company = "Acme"
+
+[database]
+url = "{database}"
+max_connections = 8
+
+[oidc]
+issuer = "{issuer}"
+client_id = "pilothouse"
+development = true
+
+[access]
+platform = ["platform"]
+
+[catalogue]
+paths = ["demo/catalogue"]
+
+[registry."127.0.0.1:5000"]
+insecure = true
+
+[[cluster]]
+name = "dev"
+kubeconfig = "{kubeconfig}"
+
+[[environment]]
+name = "staging"
+cluster = "dev"
+namespace = "{{team}}-{{environment}}"
+
+[[environment]]
+name = "production"
+cluster = "dev"
+namespace = "{{team}}-{{environment}}"
+production = true
+requires = "staging"
+approvals = 1
+approvers = ["{{team}}-managers"]
+soak = "1s"
+"#
+    )
+}
