@@ -2,11 +2,14 @@
 //! security headers, and the check that a form was sent from our own pages.
 
 pub mod assets;
+pub mod diff;
 pub mod error;
 pub mod filters;
 pub mod form;
 pub mod layout;
 pub mod middleware;
+#[cfg(test)]
+mod parts;
 pub mod routes;
 pub mod sse;
 
