@@ -1,13 +1,523 @@
-//! Signing in and out, as a browser sees it.
+//! Signing in and out, as a browser sees it: the whole way through a real provider, and every way to cheat on it.
 
-use crate::support::World;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pilothouse::clock::Clock;
+use pilothouse::demo::Keys;
+use reqwest::Method;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::support::forger::{Forger, honest, unsigned};
+use crate::support::{Browser, World, listen};
+
+/// How many sessions there are.
+async fn sessions(world: &World) -> i64 {
+    sqlx::query_scalar("select count(*) from sessions").fetch_one(&world.app.db).await.unwrap()
+}
+
+/// `/sign-in` sends people on who are signed in; the others see why they are not.
+async fn is_signed_in(browser: &Browser) -> bool {
+    browser.get("/sign-in").await.status == 303
+}
 
 #[tokio::test]
-async fn maya_signs_in_and_is_known() {
+async fn maya_signs_in_and_comes_back_to_where_she_was() {
+    let world = World::new().await;
+    let maya = world.browser();
+    let page = maya.get("/sign-in?next=/services/checkout?env=staging").await;
+    assert!(
+        page.text.contains("Sign in first. You go on to <b>/services/checkout?env=staging</b>"),
+        "{}",
+        page.text
+    );
+    assert!(
+        page.text.contains("href=\"/sign-in/start?next=%2Fservices%2Fcheckout%3Fenv%3Dstaging\""),
+        "{}",
+        page.text
+    );
+
+    let page = maya.sign_in(&world.people, "maya", "/services/checkout?env=staging").await;
+    assert_eq!((page.status.as_u16(), page.location()), (303, "/services/checkout?env=staging"));
+    assert!(is_signed_in(&maya).await);
+
+    let cookie = page.header("set-cookie");
+    for part in ["pilothouse=", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=43200"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let row: (Vec<u8>, String, String, serde_json::Value) =
+        sqlx::query_as("select id_hash, issuer, subject, person from sessions")
+            .fetch_one(&world.app.db)
+            .await
+            .unwrap();
+    let secret = maya.cookies.lock().unwrap()["pilothouse"].clone();
+    assert_eq!(row.0, Sha256::digest(&secret).to_vec());
+    assert_eq!(row.1, world.app.config.oidc.issuer.get_ref().as_str());
+    assert_eq!(row.2, world.people.all()[0].sub);
+    assert_eq!(row.3["groups"], json!(["engineering", "payments"]));
+}
+
+#[tokio::test]
+async fn a_new_sign_in_ends_the_session_before_it() {
+    let world = World::new().await;
+    let browser = world.as_("maya").await;
+    let before = browser.cookies.lock().unwrap()["pilothouse"].clone();
+    browser.sign_in(&world.people, "omar", "/").await;
+    assert_ne!(browser.cookies.lock().unwrap()["pilothouse"], before);
+    assert_eq!(sessions(&world).await, 1);
+    browser.cookies.lock().unwrap().insert("pilothouse".into(), before);
+    assert!(!is_signed_in(&browser).await);
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_and_in_the_browser_that_asked() {
+    let world = World::new().await;
+    let maya = world.browser();
+    let back = maya.up_to_callback(&world.people, "maya", "/").await;
+
+    // Stolen on its way: in a browser without a sign-in of its own, and in one with.
+    let thief = world.browser();
+    assert_eq!(thief.get(&back).await.status, 400);
+    thief.get("/sign-in/start").await;
+    assert_eq!(thief.get(&back).await.status, 400);
+
+    // A made-up state, and none.
+    let (_, code) = back.split_once("code=").unwrap();
+    let code = code.split('&').next().unwrap();
+    assert_eq!(maya.get(&format!("/auth/callback?code={code}&state=invented")).await.status, 400);
+    assert_eq!(maya.get(&format!("/auth/callback?code={code}")).await.status, 400);
+    assert_eq!(sessions(&world).await, 0);
+
+    assert_eq!(maya.get(&back).await.location(), "/");
+    let again = maya.get(&back).await;
+    assert_eq!(again.status, 400);
+    assert!(again.text.contains("was finished already"), "{}", again.text);
+    assert_eq!(sessions(&world).await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_after_ten_minutes_is_too_late() {
+    let clock = Clock::fixed(Timestamp::now());
+    let world = World::builder().clock(clock.clone()).start().await;
+    let maya = world.browser();
+    let back = maya.up_to_callback(&world.people, "maya", "/").await;
+    clock.advance(SignedDuration::from_mins(10));
+    assert_eq!(maya.get(&back).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_the_provider_refuses_is_said() {
+    let world = World::new().await;
+    let maya = world.browser();
+    let start = maya.get("/sign-in/start").await;
+    let (_, state) = start.location().split_once("state=").unwrap();
+    let state = state.split('&').next().unwrap();
+    let page = maya.get(&format!("/auth/callback?error=access_denied&state={state}")).await;
+    assert_eq!(page.status, 403);
+    assert!(page.text.contains("did not let you in"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn only_an_honest_token_signs_anybody_in() {
+    let forger = Forger::start(true).await;
+    let world = World::builder().issuer(&forger.issuer).start().await;
+    let browser = world.browser();
+    assert_eq!(browser.sign_in_forged().await.location(), "/");
+    sqlx::query("delete from sessions").execute(&world.app.db).await.unwrap();
+
+    let refused = async |what: &str| {
+        let page = world.browser().sign_in_forged().await;
+        assert_eq!(page.status, 403, "{what}: {}", page.text);
+        assert!(page.text.contains("does not prove who you are"), "{what}: {}", page.text);
+        assert_eq!(sessions(&world).await, 0, "{what}");
+    };
+
+    forger.forge(|_, _, claims| unsigned(&json!({ "alg": "none" }), &claims));
+    refused("no signature").await;
+    forger.forge(|keys, header, claims| {
+        honest(keys, header, claims).rsplit_once('.').unwrap().0.to_string() + "."
+    });
+    refused("signature cut off").await;
+    forger.forge(|keys, _, claims| honest(keys, json!({ "alg": "HS256" }), claims));
+    refused("a shared secret").await;
+    forger.forge(|keys, _, claims| honest(keys, json!({ "alg": "RS512" }), claims));
+    refused("an algorithm off the list").await;
+    let other = Keys::new_pem().unwrap();
+    let impostor = other.clone();
+    forger.forge(move |keys, _, claims| honest(&Keys::from_pem(&impostor).unwrap(), keys.header(), claims));
+    refused("another key under the known name").await;
+    let impostor = other.clone();
+    forger.forge(move |_, _, claims| {
+        let keys = Keys::from_pem(&impostor).unwrap();
+        honest(&keys, keys.header(), claims)
+    });
+    refused("another key under its own name").await;
+    forger.forge(|keys, header, claims| {
+        let token = honest(keys, header.clone(), claims.clone());
+        let mut better = claims;
+        better["preferred_username"] = json!("omar");
+        let signature = token.rsplit_once('.').unwrap().1;
+        unsigned(&header, &better) + signature
+    });
+    refused("claims changed after signing").await;
+
+    let now = Timestamp::now().as_second();
+    type Change = fn(&mut serde_json::Value, i64);
+    let changes: [(&str, Change); 12] = [
+        ("another issuer", |claims, _| claims["iss"] = json!("https://evil.example")),
+        ("the issuer with a slash", |claims, _| {
+            claims["iss"] = json!(format!("{}/", claims["iss"].as_str().unwrap()))
+        }),
+        ("another audience", |claims, _| claims["aud"] = json!("another")),
+        ("one more audience", |claims, _| claims["aud"] = json!(["pilothouse", "another"])),
+        ("another party", |claims, _| claims["azp"] = json!("another")),
+        ("an odd party", |claims, _| claims["azp"] = json!(["pilothouse"])),
+        ("another nonce", |claims, _| claims["nonce"] = json!("invented")),
+        ("no nonce", |claims, _| drop(claims.as_object_mut().unwrap().remove("nonce"))),
+        ("expired", |claims, now| claims["exp"] = json!(now - 60)),
+        ("no expiry", |claims, _| drop(claims.as_object_mut().unwrap().remove("exp"))),
+        ("from the future", |claims, now| claims["iat"] = json!(now + 600)),
+        ("no subject", |claims, _| drop(claims.as_object_mut().unwrap().remove("sub"))),
+    ];
+    for (what, change) in changes {
+        forger.claim(move |claims| change(claims, now));
+        refused(what).await;
+    }
+
+    // And what is unusual but right still passes.
+    forger.claim(move |claims| claims["exp"] = json!(now - 5)); // clocks differ
+    assert_eq!(world.browser().sign_in_forged().await.location(), "/");
+    forger.claim(|claims| claims["azp"] = json!("pilothouse"));
+    assert_eq!(world.browser().sign_in_forged().await.location(), "/");
+}
+
+#[tokio::test]
+async fn a_key_the_provider_made_since_is_fetched() {
+    let forger = Forger::start(true).await;
+    let world = World::builder().issuer(&forger.issuer).start().await;
+    assert_eq!(world.browser().sign_in_forged().await.location(), "/");
+    forger.rotate(Keys::generate().unwrap());
+    assert_eq!(world.browser().sign_in_forged().await.location(), "/");
+}
+
+#[tokio::test]
+async fn groups_the_token_leaves_out_are_asked_of_userinfo() {
+    let forger = Forger::start(true).await;
+    let world = World::builder().issuer(&forger.issuer).start().await;
+    forger.claim(|claims| drop(claims.as_object_mut().unwrap().remove("groups")));
+
+    forger.userinfo(json!({ "sub": "1", "groups": ["payments", "on-call"] }));
+    assert_eq!(world.browser().sign_in_forged().await.location(), "/");
+    let person: serde_json::Value =
+        sqlx::query_scalar("select person from sessions").fetch_one(&world.app.db).await.unwrap();
+    assert_eq!(person["groups"], json!(["on-call", "payments"]));
+
+    // Userinfo about somebody else is not believed.
+    forger.userinfo(json!({ "sub": "2", "groups": ["payments-managers"] }));
+    assert_eq!(world.browser().sign_in_forged().await.status, 503);
+    assert_eq!(sessions(&world).await, 1);
+
+    // Absent everywhere is none.
+    forger.userinfo(json!({ "sub": "1" }));
+    assert_eq!(world.browser().sign_in_forged().await.location(), "/");
+}
+
+#[tokio::test]
+async fn hostile_claims_end_at_the_door_with_the_claims_name() {
+    let nobody = "\n[[people]]\nsub = \"none\"\nusername = \"\"\nname = \"Nobody\"\nemail = \"\"\ngroups = []\nsays = \"\"\n";
+    let world = World::builder().people(nobody).start().await;
+    for (username, claim, words) in
+        [("mallory", "groups", "says “system:masters”"), ("", "preferred_username", "is empty")]
+    {
+        let browser = world.browser();
+        let page = browser.sign_in(&world.people, username, "/").await;
+        assert_eq!(page.status, 403, "{}", page.text);
+        assert!(page.text.contains(&format!("The claim “{claim}” of your account {words}")), "{}", page.text);
+        assert!(page.text.contains("Ask the people who run your identity provider"), "{}", page.text);
+        assert!(!browser.cookies.lock().unwrap().contains_key("pilothouse"));
+    }
+    assert_eq!(sessions(&world).await, 0);
+
+    let forger = Forger::start(true).await;
+    let world = World::builder().issuer(&forger.issuer).start().await;
+    for odd in [
+        json!("system:admin"),
+        json!("System:admin"),
+        json!("may\na"),
+        json!(7),
+        json!(null),
+        json!("ma\u{202e}ya"),
+    ] {
+        let shown = odd.to_string();
+        forger.claim(move |claims| claims["preferred_username"] = odd.clone());
+        assert_eq!(world.browser().sign_in_forged().await.status, 403, "{shown}");
+    }
+    assert_eq!(sessions(&world).await, 0);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_elsewhere_after_signing_in() {
+    let world = World::new().await;
+    for next in
+        ["//evil.example", "/\\evil.example", "/%2fevil.example", "https://evil.example", "/\t/evil.example"]
+    {
+        let browser = world.browser();
+        assert_eq!(browser.sign_in(&world.people, "maya", next).await.location(), "/", "{next}");
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+        assert_eq!(browser.get(&format!("/sign-in?{query}")).await.location(), "/", "{next}");
+        let page = world.browser().get(&format!("/sign-in?{query}")).await;
+        assert!(!page.text.contains("evil"), "{next}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_by_idleness_and_by_age_and_the_page_says_which() {
+    let clock = Clock::fixed(Timestamp::now());
+    let world = World::builder().clock(clock.clone()).start().await;
+    let maya = world.as_("maya").await;
+    let idle = world.as_("omar").await;
+
+    for _ in 0..7 {
+        clock.advance(SignedDuration::from_mins(100));
+        assert!(is_signed_in(&maya).await); // every page counts
+        wait_until_seen(&world, &clock).await;
+    }
+    let page = idle.get("/sign-in").await;
+    assert!(page.text.contains("You were signed out after 2\u{a0}h without a page."), "{}", page.text);
+
+    clock.advance(SignedDuration::from_mins(20));
+    let page = maya.get("/sign-in?next=/services").await;
+    assert!(
+        page.text.contains("You were signed out after 12\u{a0}h. You go back to <b>/services</b>"),
+        "{}",
+        page.text
+    );
+}
+
+/// `last_seen` is written beside the page, not before it.
+async fn wait_until_seen(world: &World, clock: &Clock) {
+    let now = jiff_sqlx::Timestamp::from(clock.now());
+    for _ in 0..100 {
+        let seen: bool =
+            sqlx::query_scalar("select exists (select from sessions where last_seen >= $1 - interval '1 s')")
+                .bind(now)
+                .fetch_one(&world.app.db)
+                .await
+                .unwrap();
+        if seen {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("last_seen was not written");
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_everywhere_it_is_known() {
     let world = World::new().await;
     let maya = world.as_("maya").await;
-    let page = maya.get("/nowhere").await;
-    assert!(page.text.contains("This page doesn"), "{}", page.text);
+    let (_, elsewhere) = world.replica().await;
+    let secret = maya.cookies.lock().unwrap().clone();
+    *elsewhere.cookies.lock().unwrap() = secret.clone();
+    tokio::time::sleep(Duration::from_millis(300)).await; // until it listens
+    assert!(is_signed_in(&elsewhere).await);
+
+    let page = maya.post("/sign-out", &[]).await;
+    let to = page.location().to_string();
+    assert!(to.starts_with(&format!("{}/end-session?", world.app.config.oidc.issuer.get_ref())), "{to}");
+    assert!(to.contains("id_token_hint=ey") && to.contains("post_logout_redirect_uri="), "{to}");
+    let back = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
+        .get(&to)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(back.headers()["location"], format!("{}/signed-out", world.base));
+    assert!(maya.get("/signed-out").await.text.contains("You are signed out"));
+
+    assert!(!maya.cookies.lock().unwrap().contains_key("pilothouse"));
+    *maya.cookies.lock().unwrap() = secret; // somebody kept it
+    assert!(!is_signed_in(&maya).await);
+    tokio::time::sleep(Duration::from_millis(300)).await; // well under the two seconds it is remembered
+    assert!(!is_signed_in(&elsewhere).await);
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_all_browsers_of_one_person() {
+    let world = World::new().await;
+    let (desk, phone, omar) = (world.as_("maya").await, world.as_("maya").await, world.as_("omar").await);
+    desk.post("/sign-out", &[("everywhere", "yes")]).await;
+    assert!(!is_signed_in(&phone).await);
+    assert!(is_signed_in(&omar).await);
+}
+
+#[tokio::test]
+async fn a_form_from_elsewhere_does_nothing() {
+    let world = World::new().await;
+    let maya = world.as_("maya").await;
+    let base = world.base.as_str();
+    let refused: [&[(&str, &str)]; 8] = [
+        &[],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "cross-site"), ("origin", base)],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("origin", "http://127.0.0.1")],
+        &[("referer", base)],
+    ];
+    for headers in refused {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+            let mut request = maya.request(method.clone(), "/sign-out");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let page = maya.send(request).await;
+            assert_eq!(page.status, 403, "{method} {headers:?}");
+            assert!(page.text.contains("nothing was done"), "{}", page.text);
+        }
+        assert!(is_signed_in(&maya).await, "{headers:?}");
+    }
+    let passes: [&[(&str, &str)]; 3] = [
+        &[("origin", base)],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "same-origin"), ("origin", base)],
+    ];
+    for headers in passes {
+        let maya = world.as_("maya").await;
+        let mut request = maya
+            .request(Method::POST, "/sign-out")
+            .header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        assert_eq!(maya.send(request).await.status, 303, "{headers:?}");
+        assert!(!is_signed_in(&maya).await, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn with_an_authorization_header_cookies_count_for_nothing() {
+    let world = World::new().await;
+    let maya = world.as_("maya").await;
+    let page = maya.send(maya.request(Method::GET, "/sign-in").header("authorization", "Bearer any")).await;
+    assert_eq!(page.status, 200);
+}
+
+#[tokio::test]
+async fn every_response_carries_the_headers() {
+    let world = World::new().await;
+    let maya = world.as_("maya").await;
+    let issuer = world.app.config.oidc.issuer.get_ref();
+    let css = pilothouse::web::assets::url("css/portal.css");
+    for path in [
+        "/sign-in",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/nowhere",
+        "/auth/callback?code=x&state=y",
+        css.as_str(),
+        "/static/x/y",
+    ] {
+        for browser in [&maya, &world.browser()] {
+            let page = browser.get(path).await;
+            let policy = page.header("content-security-policy");
+            for part in [
+                "default-src 'none'",
+                "script-src 'self'",
+                "base-uri 'none'",
+                "object-src 'none'",
+                "frame-ancestors 'none'",
+            ] {
+                assert!(policy.contains(part), "{path}: {policy}");
+            }
+            assert!(policy.contains(&format!("form-action 'self' {issuer};")), "{path}: {policy}");
+            assert!(!policy.contains("unsafe"), "{path}: {policy}");
+            assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(page.header("referrer-policy"), "same-origin", "{path}");
+            assert_eq!(page.header("cross-origin-opener-policy"), "same-origin", "{path}");
+            assert_eq!(page.header("cross-origin-resource-policy"), "same-origin", "{path}");
+            assert!(page.header("permissions-policy").contains("camera=()"), "{path}");
+            let kept = if path == css { "public, max-age=31536000, immutable" } else { "no-store" };
+            assert_eq!(page.header("cache-control"), kept, "{path}");
+            assert!(!page.header("x-request-id").is_empty(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_portal_starts_without_its_provider_and_says_so() {
+    let (listener, issuer) = listen().await;
+    drop(listener);
+    let world = World::builder().issuer(&issuer).start().await;
+    let page = world.browser().get("/sign-in").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("The identity provider does not answer"), "{}", page.text);
+    assert_eq!(world.browser().get("/sign-in/start").await.status, 503);
+}
+
+#[tokio::test]
+async fn the_development_provider_and_the_configuration_must_agree() {
+    let unwanted = World::builder().replace("development = true\n", "").start().await;
+    let error = unwanted.app.provider.refuse_wrong_kind().await.to_string();
+    assert!(error.contains("anybody can sign in as anybody"), "{error}");
+    assert_eq!(unwanted.browser().get("/sign-in/start").await.status, 503);
+
+    let company = Forger::start(false).await;
+    let wrong = World::builder().issuer(&company.issuer).start().await;
+    let error = wrong.app.provider.refuse_wrong_kind().await.to_string();
+    assert!(error.contains("Remove oidc.development"), "{error}");
+    assert_eq!(wrong.browser().get("/sign-in/start").await.status, 503);
+
+    let right = World::builder().issuer(&company.issuer).replace("development = true\n", "").start().await;
+    assert_eq!(right.browser().sign_in_forged().await.location(), "/");
+    let waits = tokio::time::timeout(Duration::from_millis(200), right.app.provider.refuse_wrong_kind());
+    assert!(waits.await.is_err(), "a provider of the right kind is not refused");
+}
+
+#[tokio::test]
+async fn a_database_outage_is_a_503_and_not_a_sign_out() {
+    let world = World::new().await;
+    let maya = world.as_("maya").await;
+    assert!(is_signed_in(&maya).await);
+    world.database.go_away().await;
+    assert!(is_signed_in(&maya).await); // remembered
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let page = maya.get("/sign-in").await;
+    assert_eq!(page.status, 503);
+    assert!(page.text.contains("You are still signed in"), "{}", page.text);
+    assert!(!page.header("retry-after").is_empty());
     assert!(maya.cookies.lock().unwrap().contains_key("pilothouse"));
-    assert_eq!(maya.get("/sign-in").await.location(), "/");
+    world.database.come_back().await;
+    assert!(is_signed_in(&maya).await);
+}
+
+#[tokio::test]
+async fn too_many_sign_ins_from_one_address_are_refused() {
+    let world = World::new().await;
+    let mut statuses = Vec::new();
+    for _ in 0..70 {
+        statuses.push(world.browser().get("/sign-in/start").await.status.as_u16());
+    }
+    assert_eq!(statuses[..60], [303; 60]);
+    assert!(statuses[60..].contains(&429), "{statuses:?}");
+    assert_eq!(world.browser().get("/sign-in").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_figures_name_routes_not_paths() {
+    let world = World::new().await;
+    let maya = world.as_("maya").await;
+    maya.get("/static/x/secret-path").await;
+    let page = maya.get("/metrics").await;
+    assert!(page.text.contains("pilothouse_sessions 1"), "{}", page.text);
+    assert!(page.text.contains("route=\"/static/{version}/{*path}\",status=\"4xx\""), "{}", page.text);
+    assert!(page.text.contains("pilothouse_http_request_duration_seconds_bucket"), "{}", page.text);
+    assert!(page.text.contains("pilothouse_build_info{version=\""), "{}", page.text);
+    assert!(page.text.contains("pilothouse_db_connections{state=\"idle\"}"), "{}", page.text);
+    assert!(!page.text.contains("secret-path"), "{}", page.text);
 }

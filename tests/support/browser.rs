@@ -73,6 +73,14 @@ impl Browser {
         self.get(&back).await
     }
 
+    /// Through a [`super::forger::Forger`], which asks nothing.
+    pub async fn sign_in_forged(&self) -> Page {
+        let page = self.get("/sign-in/start").await;
+        let page = read(self.client.get(page.location())).await;
+        let back = page.location().strip_prefix(&self.base).unwrap().to_string();
+        self.get(&back).await
+    }
+
     /// The path and query with which the provider sends this person back to the portal.
     pub async fn up_to_callback(&self, people: &People, username: &str, next: &str) -> String {
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();

@@ -3,6 +3,7 @@
 
 mod browser;
 mod database;
+pub mod forger;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -29,6 +30,7 @@ pub struct World {
     pub base: String,
     pub people: People,
     pub database: Database,
+    configuration: String,
 }
 
 /// What differs from the usual world.
@@ -59,6 +61,16 @@ impl World {
     /// A browser in which nobody has signed in.
     pub fn browser(&self) -> Browser {
         Browser::new(&self.base)
+    }
+
+    /// A second portal on the same database, as another replica would be.
+    pub async fn replica(&self) -> (App, Browser) {
+        let text = self.configuration.clone();
+        let config = Config::parse("pilothouse.toml", &text, Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let app = server::build(config, self.app.clock.clone()).await.unwrap();
+        let (listener, base) = listen().await;
+        tokio::spawn(server::run(app.clone(), listener));
+        (app, Browser::new(&base))
     }
 
     /// A browser in which this person (a username of the sample people) has signed in, through all the pages.
@@ -129,7 +141,7 @@ impl Builder {
         };
         let app = server::build(config, self.clock).await.unwrap();
         tokio::spawn(server::run(app.clone(), listener));
-        World { app, base, people, database }
+        World { app, base, people, database, configuration: text }
     }
 }
 
