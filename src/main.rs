@@ -26,6 +26,13 @@ enum Command {
         #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
         config: PathBuf,
     },
+    /// Imports the catalogue now and says what is wrong with its files; fails if anything is.
+    Import {
+        /// Files or folders; without any, those of the configuration.
+        paths: Vec<PathBuf>,
+        #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
+        config: PathBuf,
+    },
     /// Runs the identity provider for development: sample people, no passwords, this machine only.
     IdentityProvider(pilothouse::demo::Arguments),
 }
@@ -36,6 +43,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { config } => pilothouse::server::serve(&config).await,
         Command::Check { config } => pilothouse::server::check(&config),
+        Command::Import { paths, config } => pilothouse::catalogue::command::run(&config, paths).await,
         Command::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,
     };
     match done {

@@ -23,6 +23,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::app::{App, AppState};
 use crate::auth::{self, Provider};
+use crate::catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
@@ -97,6 +98,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     });
     tokio::spawn(auth::session::forget_ended(app.clone()));
     tokio::spawn(metrics::keep_up(app.shutdown.clone()));
+    catalogue::start(&app);
     Ok(app)
 }
 

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
 
 mod authorization;
+mod catalogue;
 mod registry;
 mod sign_in;
 mod support;

@@ -4,24 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything the company runs, by name. Immutable; a new import makes a new one.
-#[derive(Debug, Default)]
-pub struct Catalogue {
-    pub services: BTreeMap<String, Service>,
-}
-
-impl Catalogue {
-    pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services.get(name)
-    }
-}
-
 /// A Component of the catalogue.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Service {
     pub name: String,
     pub title: String,
     pub description: String,
+    /// Of the entity; almost always `default`.
+    pub namespace: String,
     /// `spec.type`: service, website, worker, library…
     pub kind: String,
     /// The owning group's name, without kind and namespace.
@@ -32,12 +22,13 @@ pub struct Service {
     pub system: String,
     pub tags: Vec<String>,
     pub links: Vec<Link>,
+    /// Those that say where it runs; the rest stays in the database.
     pub annotations: BTreeMap<String, String>,
     /// Names of components and resources it calls, and of components that call it.
     pub depends_on: Vec<String>,
     pub used_by: Vec<String>,
-    /// How the portal runs it where nobody else does.
-    pub run: Option<Run>,
+    /// How the portal runs it where nobody else does. Boxed: few services have one, and each is large.
+    pub run: Option<Box<Run>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
