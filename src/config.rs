@@ -189,8 +189,9 @@ fn default_company() -> String {
 fn default_connections() -> u32 {
     16
 }
+/// Not `groups`: Keycloak answers `invalid_scope` to it. Providers that want it are told so in the configuration.
 fn default_scopes() -> Vec<String> {
-    ["profile", "email", "groups"].map(String::from).to_vec()
+    ["profile", "email"].map(String::from).to_vec()
 }
 fn default_username_claim() -> String {
     "preferred_username".into()
@@ -443,6 +444,9 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod example;
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,7 @@ pg_start() {
   [ -f "$folder/data/PG_VERSION" ] || pg_create "$folder"
 
   pg_run "$PG_PROGRAMS/pg_ctl" start --wait --timeout=60 --silent --pgdata="$folder/data" --log="$folder/postgres.log" \
-    --options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$folder'" >/dev/null || {
+    --options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$folder' ${PG_OPTIONS:-}" >/dev/null || {
     tail -n 20 "$folder/postgres.log" | sed 's/^/  | /' >&2
     fail "Postgres did not start." "The whole log: $folder/postgres.log"
   }
