@@ -18,7 +18,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 
 use crate::app::{App, AppState};
@@ -35,6 +35,8 @@ use crate::web::{self, Access, Error, Routes};
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
 const MAX_BODY: usize = 256 * 1024;
+/// How long a page may take to begin; streams begin at once and may last.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A client that sends nothing more of its form for this long is dropped.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -133,6 +135,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), web::middleware::error_pages))
         .layer(from_fn_with_state(app.clone(), web::form::verify_same_origin))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
         .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
         .layer(DefaultBodyLimit::max(MAX_BODY));
     routes().into_router().fallback(not_found).layer(layers).with_state(app)

@@ -1,10 +1,7 @@
 //! What a person reads when something can't be done: a sentence and a request id. The cause is logged once, here.
 
-use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-
-use super::layout::Layout;
 
 /// Why a request was not answered with a page. Slices turn their own refusals into one of these.
 #[derive(Debug)]
@@ -59,8 +56,9 @@ impl Error {
     pub fn words(&self) -> (&'static str, String) {
         match self {
             Self::NotFound => (
-                "This page doesn’t exist",
-                "It may have been renamed, or it is not yours to see. Search finds services, deploys and pages.".into(),
+                "There is nothing here",
+                "It may have been renamed, or it is not yours to see. Search finds services and pages."
+                    .into(),
             ),
             Self::Forbidden(sentence) => ("You can’t do this", sentence.clone()),
             Self::BadRequest(sentence) => ("That request can’t be used", sentence.clone()),
@@ -68,14 +66,15 @@ impl Error {
             Self::TooMany(sentence) => ("Too many requests", sentence.clone()),
             Self::Unavailable(sentence) => ("Something the portal needs is away", sentence.clone()),
             Self::Internal(_) => (
-                "Something broke on our side",
-                "Nothing was changed. The request id below leads the platform team to the cause.".into(),
+                "This page broke, your deploys did not",
+                "Nothing you asked for was lost. Running deploys go on, and the rest of the portal works."
+                    .into(),
             ),
         }
     }
 }
 
-/// The error travels as a response extension; [`render`] draws the page, where layout and request id are known.
+/// The error travels as a response extension; `web::failure` draws the page, where layout and request id are known.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if let Self::Internal(cause) = &self {
@@ -88,14 +87,4 @@ impl IntoResponse for Error {
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response
     }
-}
-
-/// The error page: keeps the frame, so the way on is one click.
-#[derive(Template)]
-#[template(path = "error.html")]
-pub struct ErrorPage<'a> {
-    pub layout: Layout,
-    pub status: u16,
-    pub title: &'a str,
-    pub sentence: &'a str,
 }

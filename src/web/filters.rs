@@ -32,6 +32,11 @@ pub fn clock(at: impl Borrow<Timestamp>) -> String {
     at.borrow().to_zoned(TimeZone::UTC).strftime("%H:%M").to_string()
 }
 
+/// The same to the second, where a log is searched for it.
+pub fn clock_seconds(at: impl Borrow<Timestamp>) -> String {
+    at.borrow().to_zoned(TimeZone::UTC).strftime("%H:%M:%S UTC").to_string()
+}
+
 /// Date, hours, minutes and seconds, UTC: the title of every shorter form.
 pub fn full(at: impl Borrow<Timestamp>) -> String {
     at.borrow().to_zoned(TimeZone::UTC).strftime("%-d %b %Y %H:%M:%S UTC").to_string()

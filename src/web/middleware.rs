@@ -4,32 +4,81 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::error::{Error, ErrorPage};
+use super::error::Error;
+use super::failure::Failure;
 use super::layout::Layout;
 use crate::app::App;
 
-/// Draws the page of an [`Error`], in the frame, with the sentence and the request id.
+/// Draws what failed: a handler's [`Error`], or what the router, an extractor or a limit refused with a bare status.
 pub async fn error_pages(State(app): State<App>, request: Request, next: Next) -> Response {
+    let asks_for_a_file = request.uri().path().starts_with("/static/");
     let (mut parts, body) = request.into_parts();
-    let layout = Layout::from_request_parts(&mut parts, &app).await;
+    let before = parts.clone();
     let response = next.run(Request::from_parts(parts, body)).await;
-    let (Some(error), Ok(layout)) = (response.extensions().get::<Arc<Error>>().cloned(), layout) else {
+    parts = before;
+    if parts.headers.contains_key("hx-request") && sends_to_sign_in(&response) {
+        return whole_page_to_sign_in(&parts.headers);
+    }
+    if asks_for_a_file || response.status().as_u16() < 400 {
         return response;
+    }
+    let failure = match response.extensions().get::<Arc<Error>>() {
+        Some(error) => Failure::of(error),
+        None if is_page(&response) => return response,
+        None => match Failure::bare(response.status(), &parts.method) {
+            Some(failure) => failure,
+            None => return response,
+        },
     };
-    let (title, sentence) = error.words();
-    let page = ErrorPage { layout, status: error.status().as_u16(), title, sentence: &sentence };
-    let mut drawn = match askama::Template::render(&page) {
-        Ok(html) => (error.status(), axum::response::Html(html)).into_response(),
-        Err(_) => error.status().into_response(),
-    };
-    if let Some(retry) = response.headers().get(header::RETRY_AFTER) {
-        drawn.headers_mut().insert(header::RETRY_AFTER, retry.clone());
+    let mut drawn = draw(&app, parts, failure).await;
+    for name in [header::RETRY_AFTER, header::ALLOW] {
+        if let Some(value) = response.headers().get(&name) {
+            drawn.headers_mut().insert(name, value.clone());
+        }
     }
     drawn
+}
+
+async fn draw(app: &App, mut parts: Parts, failure: Failure) -> Response {
+    if parts.headers.contains_key("hx-request") {
+        return failure.toast(&super::request_id(&parts.headers));
+    }
+    let Ok(layout) = Layout::from_request_parts(&mut parts, app).await else {
+        return failure.status.into_response();
+    };
+    let asked = parts.uri.path().strip_prefix("/services/").filter(|name| !name.contains('/'));
+    match (asked, failure.status, &layout.user) {
+        (Some(name), StatusCode::NOT_FOUND, Some(_)) => {
+            let catalogue = app.catalogue.load();
+            failure.no_service(name, catalogue.services.keys()).page(layout)
+        }
+        _ => failure.page(layout),
+    }
+}
+
+/// A page or a part of one that a handler drew itself, such as a form answered 422.
+fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| !kind.starts_with("text/plain"))
+}
+
+fn sends_to_sign_in(response: &Response) -> bool {
+    let to = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    response.status().is_redirection() && to.is_some_and(|to| to.starts_with("/sign-in"))
+}
+
+/// A sign-in page inside a table would help nobody: the browser is sent there, and back to the page it shows.
+fn whole_page_to_sign_in(headers: &HeaderMap) -> Response {
+    let shown = headers.get("hx-current-url").and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|shown| url::Url::parse(shown).ok());
+    let here = shown.map_or_else(|| "/".into(), |shown| shown[url::Position::BeforePath..].to_string());
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", &here).finish();
+    (StatusCode::UNAUTHORIZED, [("hx-redirect", format!("/sign-in?{query}"))]).into_response()
 }
 
 /// security.md, "Headers". Pages hold people's data, so nothing but static files may be stored.
