@@ -15,9 +15,11 @@ mod refusal;
 pub mod rollout;
 mod status;
 mod target;
+pub mod watch;
 mod wording;
 
 pub use client::{Allowed, CALL_TIMEOUT, Clusters, PortalClient, UserClient, Wanted};
 pub use refusal::{Exceeded, Holder, InvalidField, Refusal};
 pub use status::{EnvironmentStatus, Health, PodState, Workload};
 pub use target::{Selector, Target};
+pub use watch::Watch;
