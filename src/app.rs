@@ -1,5 +1,6 @@
 //! What every handler can reach: configuration, database, clock, clusters and the caches in front of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,8 +12,8 @@ use crate::auth::{Provider, Sessions, SignInLimit};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::deploy::Counts;
-use crate::kube::Clusters;
+use crate::deploy::{Counts, DeployPages};
+use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 
 pub type App = Arc<AppState>;
@@ -23,6 +24,8 @@ pub struct AppState {
     pub db: PgPool,
     pub clock: Clock,
     pub clusters: Clusters,
+    /// What the portal itself sees of each cluster, by name.
+    pub watches: BTreeMap<String, Arc<Watch>>,
     pub registry: Registry,
     pub catalogue: ArcSwap<Catalogue>,
     pub provider: Provider,
@@ -30,6 +33,14 @@ pub struct AppState {
     pub sign_in_limit: SignInLimit,
     pub reviews: Reviews,
     pub counts: Counts,
+    pub deploy_pages: DeployPages,
     /// Cancelled when the process is asked to stop: streams end, the engine puts its leases back.
     pub shutdown: CancellationToken,
+}
+
+impl AppState {
+    /// The configuration was checked: every environment names a cluster that exists.
+    pub fn watch(&self, cluster: &str) -> &Watch {
+        self.watches.get(cluster).expect("every environment names a configured cluster")
+    }
 }

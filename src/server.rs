@@ -23,14 +23,12 @@ use tower_http::trace::TraceLayer;
 
 use crate::app::{App, AppState};
 use crate::auth::{self, Provider};
-use crate::catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db;
-use crate::kube::Clusters;
-use crate::metrics;
+use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Routes};
+use crate::{catalogue, db, deploy, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -83,12 +81,18 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     let clusters = Clusters::connect(&config.clusters).await?;
     let registry = Registry::new(&config.registry)?;
     let provider = Provider::new(&config)?;
+    let shutdown = CancellationToken::new();
+    // They fill in the background: a portal that starts while a cluster is away starts all the same.
+    let watches =
+        clusters.iter().map(|portal| (portal.cluster().to_string(), Watch::start(portal, shutdown.clone())));
+    let watches = watches.collect();
     let app = Arc::new(AppState {
         company: config.server.company.as_str().into(),
         config,
         db,
         clock,
         clusters,
+        watches,
         registry,
         catalogue: Default::default(),
         provider,
@@ -96,7 +100,8 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         sign_in_limit: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
-        shutdown: CancellationToken::new(),
+        deploy_pages: Default::default(),
+        shutdown,
     });
     tokio::spawn(auth::session::forget_ended(app.clone()));
     tokio::spawn(metrics::keep_up(app.shutdown.clone()));
@@ -107,8 +112,14 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
 /// Serves until the token is cancelled.
 pub async fn run(app: App, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = app.shutdown.clone();
+    let background =
+        [tokio::spawn(deploy::run_engine(app.clone())), tokio::spawn(deploy::run_pages(app.clone()))];
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    // What the engine is writing right now is written to its end; everything else is another replica's.
+    for task in background {
+        task.await?;
+    }
     Ok(())
 }
 
@@ -120,6 +131,7 @@ pub fn routes() -> Routes {
         .get("/readyz", Access::Public, readyz)
         .get("/metrics", Access::Public, metrics::show)
         .and(auth::routes())
+        .and(deploy::routes())
 }
 
 /// The routes inside the layers that every request passes, outermost last.
@@ -176,6 +188,12 @@ async fn readyz(State(app): State<App>) -> Response {
                 "cluster {}: does not answer (pages show the last known state)",
                 cluster.cluster()
             )),
+        }
+    }
+    for watch in app.watches.values() {
+        let unsynced = watch.unsynced();
+        if !unsynced.is_empty() {
+            missing.push(format!("cluster {}: not listed yet: {}", watch.cluster(), unsynced.join(", ")));
         }
     }
     let ready = !missing.iter().any(|line| line.starts_with("database"));

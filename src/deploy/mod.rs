@@ -1,6 +1,70 @@
-//! Deploys.
+//! Deploys: asking for a change, deciding on it, carrying it out, watching it.
+//!
+//! A person fills in a form (`request.rs`; `change.rs` for restart, scale and roll back). `plan.rs` finds out what
+//! would happen and what refuses it, as that person. `submit.rs` stores the request in one transaction. Where the
+//! environment asks for it, others decide (`inbox.rs`, `approval.rs`, rules in `gates.rs`). From there the engine
+//! carries it (`engine.rs`): it looks (`look.rs`), decides (`step.rs`, pure), writes to the cluster as the person
+//! (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
+//!
+//! ```text
+//! requested ─┬─► awaiting_approval ─┬─► queued ─► applying ─► rolling_out ─► verifying ─► succeeded
+//!            │                      │     ▲          │             │             │
+//!            └──────────────────────┼─────┘          └─────────────┴─────────────┴─► failed
+//!                                   └─► rejected · expired
+//! ```
+//! Until something is written (`applying`) a deploy can be withdrawn (`cancelled`); from `awaiting_approval` on it
+//! becomes void (`superseded`) when something it depends on moves. `deploy.rs` holds the states, the events and the
+//! legal transitions as data; `wording.rs` holds every sentence.
 
+mod act;
+mod approval;
+mod cancellation;
+mod change;
 mod counts;
-pub mod render;
+#[expect(clippy::module_inception, reason = "the noun of this slice")]
+mod deploy;
+mod engine;
+mod gates;
+mod inbox;
+mod list;
+mod look;
+mod pages;
+mod plan;
+mod render;
+mod request;
+#[cfg(test)]
+mod samples;
+mod show;
+mod step;
+mod store;
+mod submit;
+mod wording;
 
 pub use counts::Counts;
+pub use deploy::{Action, DeployId, Event, Size, State};
+pub use engine::run as run_engine;
+pub use inbox::{Ask, waiting};
+pub use pages::{DeployPages, run as run_pages};
+pub use plan::version_of;
+pub use wording::told;
+
+use crate::web::{Access, Routes};
+
+pub fn routes() -> Routes {
+    use Access::SignedIn;
+    Routes::default()
+        .get("/deploys", SignedIn, list::list)
+        .get("/deploys/{id}", SignedIn, show::show)
+        .get("/deploys/{id}/live", SignedIn, show::live)
+        .post("/deploys/{id}/approval", SignedIn, approval::decide)
+        .post("/deploys/{id}/cancellation", SignedIn, cancellation::cancel)
+        .get("/approvals", SignedIn, inbox::inbox)
+        .get("/services/{name}/{environment}/deploy", SignedIn, request::form)
+        .post("/services/{name}/{environment}/deploy", SignedIn, request::request)
+        .get("/services/{name}/{environment}/restart", SignedIn, change::restart_form)
+        .post("/services/{name}/{environment}/restart", SignedIn, change::restart)
+        .get("/services/{name}/{environment}/scale", SignedIn, change::scale_form)
+        .post("/services/{name}/{environment}/scale", SignedIn, change::scale)
+        .get("/services/{name}/{environment}/rollback", SignedIn, change::rollback_form)
+        .post("/services/{name}/{environment}/rollback", SignedIn, change::rollback)
+}

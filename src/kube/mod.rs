@@ -9,6 +9,7 @@ pub mod diagnosis;
 pub mod dry_run;
 pub mod health;
 mod message;
+pub mod observe;
 pub mod ownership;
 pub mod pod;
 mod refusal;

@@ -55,7 +55,7 @@ async fn draw(app: &App, mut parts: Parts, failure: Failure) -> Response {
     match (asked, failure.status, &layout.user) {
         (Some(name), StatusCode::NOT_FOUND, Some(_)) => {
             let catalogue = app.catalogue.load();
-            failure.no_service(name, catalogue.services.keys()).page(layout)
+            failure.no_service(name, catalogue.services().iter().map(|service| &service.name)).page(layout)
         }
         _ => failure.page(layout),
     }

@@ -9,6 +9,7 @@ pub mod filters;
 pub mod form;
 pub mod layout;
 pub mod middleware;
+mod origin;
 #[cfg(test)]
 mod parts;
 pub mod routes;

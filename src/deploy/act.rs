@@ -1,0 +1,104 @@
+//! Writing a deploy into the cluster, as the person who asked. One generation-changing write per deploy, safe to
+//! repeat, and never onto something newer than what was looked at.
+
+use super::deploy::{Action, Deploy, Event, ImageChange, Size};
+use super::look::{self, Look};
+use crate::app::App;
+use crate::kube::apply::{self, Applied, Marks};
+use crate::kube::{Refusal, UserClient};
+
+/// How a write ended.
+pub enum Wrote {
+    Done(Event),
+    /// The cluster said no; the sentence says why and what to do.
+    Refused(String),
+    /// No answer, or too early: look again.
+    Unknown(String),
+}
+
+pub async fn write(app: &App, deploy: &Deploy, seen: &Look) -> Wrote {
+    let user = match look::client(app, deploy) {
+        Ok(user) => user,
+        Err(error) => {
+            return Wrote::Refused(format!("No cluster can be asked in the requester’s name: {error}."));
+        }
+    };
+    let written = match &deploy.action {
+        Action::Deploy(change) | Action::RollBack { change, .. } => images(&user, deploy, change, seen).await,
+        Action::Restart { workload } => {
+            // The time of the request, not of the write: a repeated write must be the same write.
+            let patch =
+                apply::restart_patch(&deploy.place.namespace, workload, &deploy.marker(), deploy.requested);
+            apply::apply(&user, &patch, apply::RESTART_MANAGER).await
+        }
+        Action::Scale { workload, from, to } => scale(&user, deploy, workload, from, to).await,
+    };
+    match written {
+        Ok(applied) => Wrote::Done(Event::Written {
+            generation: applied.generation,
+            marked: !matches!(deploy.action, Action::Scale { .. }),
+            took_over: deploy.action.change().and_then(|change| change.take_over.clone()),
+        }),
+        Err(refusal) if refusal.retryable() => Wrote::Unknown(refusal.sentence()),
+        Err(refusal) => Wrote::Refused(refusal.sentence()),
+    }
+}
+
+async fn images(
+    user: &UserClient,
+    deploy: &Deploy,
+    change: &ImageChange,
+    seen: &Look,
+) -> Result<Applied, Refusal> {
+    let marks = Marks {
+        deploy: Some(deploy.marker()),
+        approval: (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone()),
+    };
+    if change.is_managed() {
+        let applied = apply::apply_managed(user, &change.objects, &marks).await?;
+        let gone = || Refusal::NotFound { kind: "Deployment".into(), name: change.workload.clone() };
+        return applied.into_iter().find(|object| object.kind == "Deployment").ok_or_else(gone);
+    }
+    let place = &deploy.place;
+    if change.take_over.is_some() {
+        // Ownership only, with the value that is there: the pods are not touched, and the change itself is then
+        // applied without force, as every later one.
+        apply::take_over(user, &place.namespace, &change.workload, &change.replaces, &marks_of_now(seen))
+            .await?;
+    }
+    // An apply gives up what it leaves out, so it names every image the portal owns, not only the new ones.
+    let mut images = seen.workload.as_ref().map(apply::owned_images).unwrap_or_default();
+    images.extend(change.images.clone());
+    let patch = apply::image_patch(&place.namespace, &change.workload, &images, &marks);
+    apply::apply(user, &patch, apply::FIELD_MANAGER).await
+}
+
+/// The marks the workload carries already: a take-over must not change the pod template.
+fn marks_of_now(seen: &Look) -> Marks {
+    let template =
+        seen.workload.as_ref().and_then(|workload| workload.spec.as_ref()).map(|spec| &spec.template);
+    let annotations = template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref());
+    Marks { deploy: annotations.and_then(|all| all.get(apply::DEPLOY_ANNOTATION).cloned()), approval: None }
+}
+
+async fn scale(
+    user: &UserClient,
+    deploy: &Deploy,
+    workload: &str,
+    from: &Size,
+    to: &Size,
+) -> Result<Applied, Refusal> {
+    let namespace = &deploy.place.namespace;
+    match (from, to) {
+        (Size::Replicas { replicas: seen }, Size::Replicas { replicas }) => {
+            apply::scale(user, namespace, workload, *seen, *replicas).await
+        }
+        (Size::Autoscaler { min, max, .. }, Size::Autoscaler { name, min: new_min, max: new_max }) => {
+            apply::set_bounds(user, namespace, name, (*min, *max), (*new_min, *new_max)).await
+        }
+        (Size::Replicas { .. }, Size::Autoscaler { .. })
+        | (Size::Autoscaler { .. }, Size::Replicas { .. }) => {
+            Err(Refusal::Stale { message: "an autoscaler came or went since this was asked for".into() })
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Withdrawing a deploy while nothing was written: afterwards there is nothing to take back but by rolling back.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::deploy::{DeployId, Event};
+use super::{gates, show, store};
+use crate::app::App;
+use crate::auth::CurrentUser;
+use crate::events::{self, Entry, Origin};
+use crate::web::form::VerifiedForm;
+use crate::web::{Error, Layout, Result};
+
+#[derive(Deserialize)]
+pub struct Cancellation {}
+
+/// `POST /deploys/{id}/cancellation`
+pub async fn cancel(
+    State(app): State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    Path(id): Path<DeployId>,
+    _form: VerifiedForm<Cancellation>,
+) -> Result<Response> {
+    show::visible(&app, &user, id).await?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let mut deploy = store::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
+
+    if let Err(refusal) = gates::may_cancel(&user, &deploy) {
+        tx.rollback().await?;
+        return show::answer(&app, &user, layout, deploy, Some(&refusal), "").await;
+    }
+
+    store::record(&mut tx, &mut deploy, &user.name, &Event::Cancelled, now).await?;
+    let entry = Entry {
+        action: "deploy.cancel",
+        target: format!("{}/{}", deploy.place.service, deploy.place.environment),
+        outcome: deploy.state.name(),
+        detail: serde_json::json!({ "deploy": id }),
+    };
+    events::audit(&mut tx, &user, &origin, now, entry).await?;
+    tx.commit().await?;
+    app.counts.forget();
+
+    Ok(Redirect::to(&deploy.url()).into_response())
+}

@@ -1,0 +1,564 @@
+//! Restart, scale and roll back: three small forms over one page. Each asks the same questions as a deploy (may
+//! you, would the cluster take it) and ends in the same engine and the same audit trail.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::ListParams;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::deploy::{Action, Place, Policy, ShownDiff, Size};
+use super::plan::{self, Check, Found, Wish};
+use super::request::find as find_target;
+use super::store::{self, Release};
+use super::submit::{Ask, submit};
+use crate::app::App;
+use crate::auth::{CurrentUser, access};
+use crate::catalogue::Service;
+use crate::config::Environment;
+use crate::events::Origin;
+use crate::kube::dry_run;
+use crate::kube::ownership::{self, ReplicasOwner};
+use crate::kube::{Target, UserClient, Wanted};
+use crate::web::diff::Diff;
+use crate::web::form::VerifiedForm;
+use crate::web::{Error, Layout, Nav, Result};
+
+#[derive(Template)]
+#[template(path = "deploy/change.html")]
+struct ChangePage {
+    layout: Layout,
+    title: String,
+    lead: String,
+    environment: String,
+    production: bool,
+    /// The service's name has to be typed before this can be sent.
+    confirm: Option<String>,
+    fields: Fields,
+    checks: Vec<Check>,
+    diffs: Vec<Diff>,
+    problem: Option<String>,
+    reason: String,
+    key: String,
+    verb: String,
+    icon: &'static str,
+    username: String,
+    /// When the checks were made.
+    asked: Timestamp,
+    fails: usize,
+    url: String,
+}
+
+/// What can be filled in.
+enum Fields {
+    Restart,
+    Scale { from: Size, replicas: String, min: String, max: String },
+    RollBack { releases: Vec<Offered>, take_over: Option<String> },
+}
+
+struct Offered {
+    release: Release,
+    running: bool,
+    chosen: bool,
+    last_good: bool,
+}
+
+/// What was asked for so far, from the address or the form.
+#[derive(Default, Deserialize)]
+pub struct Input {
+    replicas: Option<String>,
+    min: Option<String>,
+    max: Option<String>,
+    release: Option<i64>,
+    reason: Option<String>,
+    confirm: Option<String>,
+    take_over: Option<String>,
+    key: Option<String>,
+}
+
+/// Which of the three forms.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Restart,
+    Scale,
+    RollBack,
+}
+
+type Where = Path<(String, String)>;
+
+/// `GET /services/{name}/{environment}/restart`
+pub async fn restart_form(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    at: Where,
+    input: Query<Input>,
+) -> Result<Response> {
+    show(Form::Restart, app.0, user, layout, at.0, input.0).await
+}
+
+/// `POST /services/{name}/{environment}/restart`
+pub async fn restart(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    at: Where,
+    form: VerifiedForm<Input>,
+) -> Result<Response> {
+    send(Form::Restart, app.0, user, layout, origin, at.0, form.into_inner()).await
+}
+
+/// `GET /services/{name}/{environment}/scale`
+pub async fn scale_form(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    at: Where,
+    input: Query<Input>,
+) -> Result<Response> {
+    show(Form::Scale, app.0, user, layout, at.0, input.0).await
+}
+
+/// `POST /services/{name}/{environment}/scale`
+pub async fn scale(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    at: Where,
+    form: VerifiedForm<Input>,
+) -> Result<Response> {
+    send(Form::Scale, app.0, user, layout, origin, at.0, form.into_inner()).await
+}
+
+/// `GET /services/{name}/{environment}/rollback`
+pub async fn rollback_form(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    at: Where,
+    input: Query<Input>,
+) -> Result<Response> {
+    show(Form::RollBack, app.0, user, layout, at.0, input.0).await
+}
+
+/// `POST /services/{name}/{environment}/rollback`
+pub async fn rollback(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    at: Where,
+    form: VerifiedForm<Input>,
+) -> Result<Response> {
+    send(Form::RollBack, app.0, user, layout, origin, at.0, form.into_inner()).await
+}
+
+async fn show(
+    form: Form,
+    app: App,
+    user: CurrentUser,
+    layout: Layout,
+    (name, environment): (String, String),
+    input: Input,
+) -> Result<Response> {
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
+    let draft = draft(form, &app, &user, service, environment, &input).await?;
+    page(form, &user, layout, service, environment, draft, &input, None)
+}
+
+async fn send(
+    form: Form,
+    app: App,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    (name, environment): (String, String),
+    input: Input,
+) -> Result<Response> {
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
+    let draft = draft(form, &app, &user, service, environment, &input).await?;
+
+    let problem = problem(&draft, service, environment, form, &input);
+    let (None, Some(action)) = (&problem, &draft.action) else {
+        return page(form, &user, layout, service, environment, draft, &input, problem);
+    };
+
+    let ask = Ask {
+        place: &draft.place,
+        policy: &draft.policy,
+        action,
+        reason: input.reason.as_deref().unwrap_or_default().trim(),
+        shown: &draft.shown,
+        key: input.key.as_deref().unwrap_or_default(),
+    };
+    let id = submit(&app, &user, &origin, ask).await?;
+
+    Ok(Redirect::to(&format!("/deploys/{id}")).into_response())
+}
+
+/// What would happen, and what refuses it.
+struct Draft {
+    place: Place,
+    policy: Policy,
+    lead: String,
+    fields: Fields,
+    checks: Vec<Check>,
+    shown: Vec<ShownDiff>,
+    action: Option<Action>,
+    /// Why the input can't be used.
+    odd: Option<String>,
+    checked: Timestamp,
+}
+
+async fn draft(
+    form: Form,
+    app: &App,
+    user: &CurrentUser,
+    service: &Service,
+    environment: &Environment,
+    input: &Input,
+) -> Result<Draft> {
+    if form == Form::RollBack {
+        return roll_back_draft(app, user, service, environment, input).await;
+    }
+    let target = Target::new(service, environment);
+    let found = plan::find(app, user, service, &target).await?;
+    let mut draft = Draft {
+        place: Place {
+            service: target.service.clone(),
+            team: target.team.clone(),
+            environment: target.environment.clone(),
+            cluster: target.cluster.clone(),
+            namespace: target.namespace.clone(),
+        },
+        policy: Policy::of(environment, &target.team),
+        lead: String::new(),
+        fields: Fields::Restart,
+        checks: Vec::new(),
+        shown: Vec::new(),
+        action: None,
+        odd: None,
+        checked: app.clock.now(),
+    };
+    let deployment = match &found {
+        Found::Deployment { deployment, .. } => deployment,
+        Found::ToMake => {
+            draft.checks.push(Check::bad("Nothing runs here", "Deploy a version first.", None));
+            return Ok(draft);
+        }
+        Found::Nothing(why) => {
+            draft.checks.push(Check::bad("Nothing to change", why.clone(), None));
+            return Ok(draft);
+        }
+    };
+    let subresource = (form == Form::Scale).then_some("scale");
+    draft.may(app, user, subresource).await?;
+    let client = app.clusters.get(&target.cluster).as_user(&access::kube_identity(app, user)?);
+    let workload = deployment.metadata.name.clone().unwrap_or_default();
+    match form {
+        Form::Restart => draft.restart(deployment, workload),
+        Form::Scale => draft.scale(&client, deployment, workload, input).await?,
+        Form::RollBack => {}
+    }
+    Ok(draft)
+}
+
+impl Draft {
+    async fn may(&mut self, app: &App, user: &CurrentUser, subresource: Option<&str>) -> Result<()> {
+        let wanted = Wanted {
+            verb: "patch",
+            group: "apps",
+            resource: "deployments",
+            subresource,
+            namespace: &self.place.namespace,
+            name: None,
+        };
+        let answer = access::review(app, user, &self.place.cluster, wanted).await?;
+        let noun = if subresource.is_some() { "scale" } else { "patch" };
+        self.checks.push(if answer.allowed {
+            Check::ok("You may do this here", plan::granted_by(&answer.reason))
+        } else {
+            let detail = format!("It needs the right to {noun} deployments in {}.", self.place.namespace);
+            Check::bad("You may not do this here", detail, Some(plan::who_grants(app, &self.place.team)))
+        });
+        Ok(())
+    }
+
+    fn restart(&mut self, deployment: &Deployment, workload: String) {
+        let spec = deployment.spec.as_ref();
+        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        self.lead = format!("New pods of the same version replace the {replicas} that run, a few at a time.");
+        if spec.is_some_and(|spec| spec.paused == Some(true)) {
+            let detail = "A paused rollout starts no pods. Resume it with kubectl rollout resume first.";
+            self.checks.push(Check::bad("The Deployment is paused", detail, None));
+        }
+        self.action = Some(Action::Restart { workload });
+    }
+
+    async fn scale(
+        &mut self,
+        client: &UserClient,
+        deployment: &Deployment,
+        workload: String,
+        input: &Input,
+    ) -> Result<()> {
+        let namespace = self.place.namespace.clone();
+        let all = ListParams::default();
+        let (autoscalers, quotas, budgets) = (
+            client.api::<HorizontalPodAutoscaler>(&namespace),
+            client.api::<ResourceQuota>(&namespace),
+            client.api::<PodDisruptionBudget>(&namespace),
+        );
+        let (autoscalers, quotas, budgets) =
+            tokio::join!(autoscalers.list(&all), quotas.list(&all), budgets.list(&all));
+        let autoscaler =
+            autoscalers.map_err(plan::away_from(&self.place.cluster))?.items.into_iter().find(|found| {
+                found.spec.as_ref().is_some_and(|spec| {
+                    spec.scale_target_ref.kind == "Deployment" && spec.scale_target_ref.name == workload
+                })
+            });
+        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let from = match autoscaler
+            .as_ref()
+            .and_then(|found| Some((found.metadata.name.clone()?, found.spec.clone()?)))
+        {
+            Some((name, spec)) => {
+                Size::Autoscaler { name, min: spec.min_replicas.unwrap_or(1), max: spec.max_replicas }
+            }
+            None => Size::Replicas { replicas },
+        };
+        self.lead = match &from {
+            Size::Replicas { .. } => format!("{} run now.", from.words()),
+            Size::Autoscaler { name, .. } => {
+                format!(
+                    "The autoscaler {name} sets the number, between {}. {replicas} now. Change its bounds here.",
+                    from.words()
+                )
+            }
+        };
+        if let (ReplicasOwner::GitOps(gitops), _) = (ownership::replicas_owner(deployment), ()) {
+            self.checks.push(Check::bad("Another tool scales this", gitops.sentence(), None));
+        }
+        let to = self.wished(&from, input);
+        if let Some(to) = &to {
+            self.room(deployment, replicas, to, quotas.map(|list| list.items).unwrap_or_default());
+        }
+        if let Ok(budgets) = budgets {
+            self.budgets(&budgets.items, deployment, to.as_ref());
+        }
+        let typed = |value: &Option<String>, now: i32| value.clone().unwrap_or_else(|| now.to_string());
+        let (min, max) = match &from {
+            Size::Autoscaler { min, max, .. } => (*min, *max),
+            Size::Replicas { replicas } => (*replicas, *replicas),
+        };
+        self.fields = Fields::Scale {
+            replicas: typed(&input.replicas, replicas),
+            min: typed(&input.min, min),
+            max: typed(&input.max, max),
+            from: from.clone(),
+        };
+        self.action = to.map(|to| Action::Scale { workload, from, to });
+        Ok(())
+    }
+
+    /// The size that was typed, if it can be used.
+    fn wished(&mut self, from: &Size, input: &Input) -> Option<Size> {
+        let number = |text: &Option<String>| text.as_deref().map(|text| text.trim().parse::<i32>().ok());
+        let to = match from {
+            Size::Replicas { .. } => match number(&input.replicas)? {
+                Some(replicas @ 0..=1000) => Size::Replicas { replicas },
+                _ => return self.odd("Give a whole number of replicas from 0 to 1000."),
+            },
+            Size::Autoscaler { name, .. } => match (number(&input.min)?, number(&input.max)?) {
+                (Some(min @ 1..=1000), Some(max @ 1..=1000)) if min <= max => {
+                    Size::Autoscaler { name: name.clone(), min, max }
+                }
+                _ => return self.odd("Give two whole numbers from 1 to 1000, the least first."),
+            },
+        };
+        if to == *from {
+            return self.odd("That is what it is now.");
+        }
+        Some(to)
+    }
+
+    fn odd(&mut self, sentence: &str) -> Option<Size> {
+        self.odd = Some(sentence.into());
+        None
+    }
+
+    /// Whether the quotas leave room for the pods that come on top.
+    fn room(&mut self, deployment: &Deployment, replicas: i32, to: &Size, quotas: Vec<ResourceQuota>) {
+        let most = match to {
+            Size::Replicas { replicas } => *replicas,
+            Size::Autoscaler { max, .. } => *max,
+        };
+        let Some(spec) = deployment.spec.as_ref().filter(|_| most > replicas) else { return };
+        let short = dry_run::quota_after(&quotas, &spec.template, most - replicas);
+        self.checks.push(match short.first() {
+            None => Check::ok("The quota leaves room", format!("For {} more pods", most - replicas)),
+            Some(short) => Check::bad("Not enough quota", short.sentence(&self.place.namespace), None),
+        });
+    }
+
+    fn budgets(&mut self, budgets: &[PodDisruptionBudget], deployment: &Deployment, to: Option<&Size>) {
+        let labels =
+            deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.labels.clone());
+        let labels = labels.unwrap_or_default();
+        let matching = budgets.iter().find(|budget| {
+            let selector =
+                budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()?.match_labels.as_ref());
+            selector.is_some_and(|wanted| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
+        });
+        let Some(budget) = matching else { return };
+        let needs = budget.status.as_ref().map_or(0, |status| status.desired_healthy);
+        let name = budget.metadata.name.as_deref().unwrap_or_default();
+        let fewest = match to {
+            Some(Size::Replicas { replicas }) => *replicas,
+            Some(Size::Autoscaler { min, .. }) => *min,
+            None => i32::MAX,
+        };
+        self.checks.push(if fewest < needs {
+            let detail = format!("{name} wants {needs} healthy pods; nodes can’t be drained with fewer.");
+            Check::warn("Below the disruption budget", detail)
+        } else {
+            Check::ok("The disruption budget holds", format!("{name} wants {needs} healthy pods"))
+        });
+    }
+}
+
+async fn roll_back_draft(
+    app: &App,
+    user: &CurrentUser,
+    service: &Service,
+    environment: &Environment,
+    input: &Input,
+) -> Result<Draft> {
+    let mut db = app.db.acquire().await?;
+    let releases = store::releases(&mut db, &service.name, environment.name()).await?;
+    drop(db);
+    let target = Target::new(service, environment);
+    let running = plan::find(app, user, service, &target).await?.images();
+    // Last good: the newest success that is not what runs now.
+    let last_good =
+        releases.iter().find(|release| release.change.images != running).map(|release| release.id);
+    let wanted = input.release.or(last_good);
+    let release = releases.iter().find(|release| Some(release.id) == wanted).cloned();
+    let wish = Wish { version: None, take_over: input.take_over.is_some(), release: release.as_ref() };
+    let mut plan = plan::plan(app, user, service, environment, &wish).await?;
+    if release.is_none() {
+        let detail = "The portal rolls back to what it deployed itself with success. There is nothing but what runs now.";
+        plan.checks.push(Check::bad("No earlier release", detail, None));
+    }
+    let offered = releases
+        .into_iter()
+        .map(|release| Offered {
+            running: release.change.images == running,
+            chosen: Some(release.id) == wanted,
+            last_good: Some(release.id) == last_good,
+            release,
+        })
+        .collect();
+    Ok(Draft {
+        lead: match plan.running.as_str() {
+            "" => format!("Nothing runs in {}.", plan.place.environment),
+            running => format!("{} runs {running}.", plan.place.environment),
+        },
+        fields: Fields::RollBack {
+            releases: offered,
+            take_over: plan.take_over.as_ref().map(|held| held.manager.clone()),
+        },
+        odd: plan
+            .take_over
+            .as_ref()
+            .filter(|held| !held.agreed)
+            .map(|held| format!("Agree to take the image field over from {}.", held.manager)),
+        place: plan.place,
+        policy: plan.policy,
+        checks: plan.checks,
+        shown: plan.shown,
+        action: plan.action,
+        checked: plan.checked,
+    })
+}
+
+/// What has to be mended before this can be sent.
+fn problem(
+    draft: &Draft,
+    service: &Service,
+    environment: &Environment,
+    form: Form,
+    input: &Input,
+) -> Option<String> {
+    let fails = draft.checks.iter().filter(|check| check.class == "bad").count();
+    let typed = input.confirm.as_deref().unwrap_or_default().trim();
+    match () {
+        () if draft.odd.is_some() => draft.odd.clone(),
+        () if fails > 0 => Some("A check fails. It says who can help.".into()),
+        () if draft.action.is_none() => Some("Fill in the form first.".into()),
+        () if needs_typing(service, environment, form) && typed != service.name => {
+            Some(format!("Type {} to confirm.", service.name))
+        }
+        () => None,
+    }
+}
+
+/// Production rollbacks and everything in tier 0 production are confirmed by typing the name (DESIGN.md, Confirm).
+fn needs_typing(service: &Service, environment: &Environment, form: Form) -> bool {
+    environment.production && (form == Form::RollBack || service.tier == Some(0))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one page for three forms: each argument is one beat of the handler"
+)]
+fn page(
+    form: Form,
+    user: &CurrentUser,
+    layout: Layout,
+    service: &Service,
+    environment: &Environment,
+    draft: Draft,
+    input: &Input,
+    problem: Option<String>,
+) -> Result<Response> {
+    let (word, path, icon) = match form {
+        Form::Restart => ("Restart", "restart", "rotate-cw"),
+        Form::Scale => ("Scale", "scale", "scaling"),
+        Form::RollBack => ("Roll back", "rollback", "undo-2"),
+    };
+    let url = format!("/services/{}", service.name);
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let page = ChangePage {
+        layout: layout.at(Nav::Services, &[("Services", "/services"), (&service.name, &url), (word, "")]),
+        title: format!("{word} {}", service.name),
+        lead: draft.lead,
+        environment: environment.name().into(),
+        production: environment.production,
+        confirm: needs_typing(service, environment, form).then(|| service.name.clone()),
+        diffs: draft.shown.iter().map(|shown| shown.diff(&draft.place.namespace)).collect(),
+        fails: draft.checks.iter().filter(|check| check.class == "bad").count(),
+        checks: draft.checks,
+        fields: draft.fields,
+        problem,
+        reason: input.reason.clone().unwrap_or_default(),
+        key: input.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string()),
+        verb: word.into(),
+        icon,
+        username: user.username.clone(),
+        asked: draft.checked,
+        url: format!("{url}/{}/{path}", environment.name()),
+    };
+    Ok((status, Html(page.render().map_err(Error::from)?)).into_response())
+}

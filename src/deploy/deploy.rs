@@ -1,0 +1,502 @@
+//! A deploy: one change to one target, from the request to its end. Its state is one enum, and is the fold of
+//! its events: nothing sets a state but an event that was written down.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::Digest as _;
+
+use super::step::Note;
+use crate::auth::Person;
+use crate::config::Environment;
+use crate::kube::PodState;
+use crate::web::diff::Diff;
+
+/// The number in the address of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeployId(pub i64);
+
+impl fmt::Display for DeployId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// SHA-256 (hex) over everything an approval is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(pub String);
+
+impl Digest {
+    /// Over the target, the change and the rules, in one unambiguous form.
+    pub fn of(target: &Place, action: &Action, policy: &Policy) -> Self {
+        // serde_json keeps maps sorted, so equal content is equal bytes.
+        let content = serde_json::json!([target, action, policy]).to_string();
+        Self(hex::encode(sha2::Sha256::digest(content)))
+    }
+}
+
+/// Where a deploy happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub service: String,
+    pub team: String,
+    pub environment: String,
+    pub cluster: String,
+    pub namespace: String,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Action {
+    Deploy(ImageChange),
+    /// Back to a release of our own history; `approved`: its bytes went through an approval then.
+    RollBack {
+        release: i64,
+        approved: bool,
+        change: ImageChange,
+    },
+    Restart {
+        workload: String,
+    },
+    Scale {
+        workload: String,
+        from: Size,
+        to: Size,
+    },
+}
+
+impl Action {
+    pub fn change(&self) -> Option<&ImageChange> {
+        match self {
+            Self::Deploy(change) | Self::RollBack { change, .. } => Some(change),
+            Self::Restart { .. } | Self::Scale { .. } => None,
+        }
+    }
+
+    /// Where the environment asks for approvals at all: bytes that nobody approved need one. A restart and a scale
+    /// change no bytes.
+    pub fn needs_approval(&self) -> bool {
+        match self {
+            Self::Deploy(_) => true,
+            Self::RollBack { approved, .. } => !approved,
+            Self::Restart { .. } | Self::Scale { .. } => false,
+        }
+    }
+
+    /// The Deployment that is acted on.
+    pub fn workload(&self) -> &str {
+        match self {
+            Self::Deploy(change) | Self::RollBack { change, .. } => &change.workload,
+            Self::Restart { workload } | Self::Scale { workload, .. } => workload,
+        }
+    }
+}
+
+/// New images for a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageChange {
+    /// What people call it: the tag, or a short digest.
+    pub version: String,
+    /// As it was asked for (`registry/repository:tag`).
+    pub reference: String,
+    /// What the tag pointed at when it was asked for. None: the registry could not be asked.
+    pub digest: Option<String>,
+    pub workload: String,
+    /// Container to image, by digest where known. What is applied.
+    pub images: BTreeMap<String, String>,
+    /// Container to image at the time of the request. What is replaced; empty where nothing ran.
+    pub replaces: BTreeMap<String, String>,
+    pub replaces_version: String,
+    /// Managed targets: everything the portal renders. Empty: an adopted workload, only its images are touched.
+    #[serde(default)]
+    pub objects: Vec<Value>,
+    /// The field manager whose image field was taken over, as agreed on the form.
+    #[serde(default)]
+    pub take_over: Option<String>,
+}
+
+impl ImageChange {
+    pub fn is_managed(&self) -> bool {
+        !self.objects.is_empty()
+    }
+}
+
+/// One object's dry run: YAML before and after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShownDiff {
+    pub kind: String,
+    pub name: String,
+    pub before: String,
+    pub after: String,
+}
+
+impl ShownDiff {
+    /// As changed lines for a page.
+    pub fn diff(&self, namespace: &str) -> Diff {
+        Diff::of(format!("{} {}, namespace {namespace}", self.kind, self.name), &self.before, &self.after, 3)
+    }
+}
+
+/// How large a workload is, or how large an autoscaler may make it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Size {
+    Replicas { replicas: i32 },
+    Autoscaler { name: String, min: i32, max: i32 },
+}
+
+/// The rules of an environment, as they stood at the request. Part of the digest: a changed rule voids approvals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    pub production: bool,
+    /// How many people other than the requester must approve.
+    pub approvals: u32,
+    /// Groups, as the provider names them.
+    pub approvers: Vec<String>,
+    pub requires: Option<String>,
+    pub soak_seconds: i64,
+    pub deadline_seconds: i64,
+    pub expires_seconds: i64,
+}
+
+impl Policy {
+    pub fn of(environment: &Environment, team: &str) -> Self {
+        Self {
+            production: environment.production,
+            approvals: environment.approvals,
+            approvers: environment.approvers_for(team),
+            requires: environment.requires.as_ref().map(|name| name.get_ref().clone()),
+            soak_seconds: environment.soak().as_secs(),
+            deadline_seconds: environment.deadline.as_secs(),
+            expires_seconds: environment.expires.as_secs(),
+        }
+    }
+
+    pub fn soak(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.soak_seconds)
+    }
+
+    pub fn deadline(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.deadline_seconds)
+    }
+
+    pub fn expires(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.expires_seconds)
+    }
+}
+
+/// Where a deploy stands. The data of a state is what deciding the next step needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    Requested,
+    AwaitingApproval {
+        expires: Timestamp,
+    },
+    Queued,
+    /// Recorded before anything is written to the cluster: from here on it can't be cancelled.
+    Applying {
+        since: Timestamp,
+    },
+    RollingOut {
+        since: Timestamp,
+        written: Written,
+    },
+    Verifying {
+        since: Timestamp,
+        until: Timestamp,
+        written: Written,
+    },
+    Succeeded,
+    Rejected {
+        by: String,
+        note: String,
+    },
+    Cancelled {
+        by: String,
+    },
+    Expired,
+    /// Not carried out any more, because something moved: a newer deploy, the tag, the rules, a right.
+    Superseded {
+        why: String,
+    },
+    Failed {
+        why: String,
+    },
+}
+
+/// What our write left in the cluster, to recognise it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// `metadata.generation` that the write returned.
+    pub generation: i64,
+    /// The pod template carries our marker; a scale does not touch the template.
+    pub marked: bool,
+}
+
+impl State {
+    /// As in the `state` column, the API and the addresses of filters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::AwaitingApproval { .. } => "awaiting_approval",
+            Self::Queued => "queued",
+            Self::Applying { .. } => "applying",
+            Self::RollingOut { .. } => "rolling_out",
+            Self::Verifying { .. } => "verifying",
+            Self::Succeeded => "succeeded",
+            Self::Rejected { .. } => "rejected",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Expired => "expired",
+            Self::Superseded { .. } => "superseded",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Succeeded
+            | Self::Rejected { .. }
+            | Self::Cancelled { .. }
+            | Self::Expired
+            | Self::Superseded { .. }
+            | Self::Failed { .. } => true,
+            Self::Requested
+            | Self::AwaitingApproval { .. }
+            | Self::Queued
+            | Self::Applying { .. }
+            | Self::RollingOut { .. }
+            | Self::Verifying { .. } => false,
+        }
+    }
+
+    /// Nothing was written yet, so nothing has to be undone.
+    pub fn can_be_cancelled(&self) -> bool {
+        matches!(self, Self::Requested | Self::AwaitingApproval { .. } | Self::Queued)
+    }
+
+    /// The cluster changes because of it right now.
+    pub fn is_active(&self) -> bool {
+        matches!(self, Self::Applying { .. } | Self::RollingOut { .. } | Self::Verifying { .. })
+    }
+
+    /// The legal transitions, as data; a test walks them.
+    pub fn may_become(&self, next: &Self) -> bool {
+        const LEGAL: &[(&str, &[&str])] = &[
+            ("requested", &["awaiting_approval", "queued"]),
+            ("awaiting_approval", &["queued", "rejected", "cancelled", "expired", "superseded"]),
+            ("queued", &["applying", "cancelled", "superseded", "failed"]),
+            ("applying", &["rolling_out", "failed", "superseded"]),
+            ("rolling_out", &["verifying", "succeeded", "failed", "superseded"]),
+            ("verifying", &["succeeded", "failed", "superseded"]),
+        ];
+        let to = |(from, to): &(&str, &[&str])| *from == self.name() && to.contains(&next.name());
+        LEGAL.iter().any(to)
+    }
+}
+
+/// What happened to a deploy. Written down in the transaction that makes it true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    Requested {
+        reason: String,
+    },
+    ApprovalAsked {
+        needed: u32,
+        expires: Timestamp,
+    },
+    Approved {
+        note: String,
+        have: u32,
+        needed: u32,
+    },
+    Queued {
+        behind: Option<DeployId>,
+    },
+    Rejected {
+        note: String,
+    },
+    Cancelled,
+    Expired,
+    Superseded {
+        why: String,
+    },
+    Started,
+    Written {
+        generation: i64,
+        marked: bool,
+        took_over: Option<String>,
+    },
+    /// A milestone on the way ("first new pod ready"); leaves the state as it is.
+    Noted {
+        text: String,
+    },
+    RolledOut {
+        soak_until: Timestamp,
+    },
+    Succeeded,
+    Failed {
+        why: String,
+        reason: Option<Value>,
+    },
+}
+
+/// The state after an event. None: this event can't happen in that state.
+pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option<State> {
+    let next = match event {
+        Event::Requested { .. } => return matches!(state, State::Requested).then_some(State::Requested),
+        Event::Approved { .. } => {
+            return matches!(state, State::AwaitingApproval { .. }).then(|| state.clone());
+        }
+        Event::Noted { .. } => return (!state.is_end()).then(|| state.clone()),
+        Event::ApprovalAsked { expires, .. } => State::AwaitingApproval { expires: *expires },
+        Event::Queued { .. } => State::Queued,
+        Event::Rejected { note } => State::Rejected { by: actor.into(), note: note.clone() },
+        Event::Cancelled => State::Cancelled { by: actor.into() },
+        Event::Expired => State::Expired,
+        Event::Superseded { why } => State::Superseded { why: why.clone() },
+        Event::Started => State::Applying { since: at },
+        Event::Written { generation, marked, .. } => {
+            State::RollingOut { since: at, written: Written { generation: *generation, marked: *marked } }
+        }
+        Event::RolledOut { soak_until } => {
+            let State::RollingOut { written, .. } = state else { return None };
+            State::Verifying { since: at, until: *soak_until, written: written.clone() }
+        }
+        Event::Succeeded => State::Succeeded,
+        Event::Failed { why, .. } => State::Failed { why: why.clone() },
+    };
+    state.may_become(&next).then_some(next)
+}
+
+/// What the engine last saw of a deploy under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub note: Note,
+    pub pods: Vec<PodState>,
+}
+
+/// A deploy as it is stored.
+#[derive(Clone, Debug)]
+pub struct Deploy {
+    pub id: DeployId,
+    pub place: Place,
+    pub action: Action,
+    pub requester: Person,
+    pub reason: String,
+    pub policy: Policy,
+    pub digest: Digest,
+    pub state: State,
+    pub requested: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub fence: i64,
+    /// The dry run as the requester saw it.
+    pub shown: Vec<ShownDiff>,
+    /// What was last seen in the cluster; for pages, never for decisions.
+    pub progress: Option<Progress>,
+}
+
+impl Deploy {
+    pub fn url(&self) -> String {
+        format!("/deploys/{}", self.id)
+    }
+
+    pub fn needs_approval(&self) -> bool {
+        self.policy.approvals > 0 && self.action.needs_approval()
+    }
+
+    /// The value of the marker annotation on what this deploy writes.
+    pub fn marker(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Timestamp {
+        "2026-11-23T14:00:00Z".parse().unwrap()
+    }
+
+    fn every_state() -> Vec<State> {
+        let written = Written { generation: 2, marked: true };
+        vec![
+            State::Requested,
+            State::AwaitingApproval { expires: at() },
+            State::Queued,
+            State::Applying { since: at() },
+            State::RollingOut { since: at(), written: written.clone() },
+            State::Verifying { since: at(), until: at(), written },
+            State::Succeeded,
+            State::Rejected { by: String::new(), note: String::new() },
+            State::Cancelled { by: String::new() },
+            State::Expired,
+            State::Superseded { why: String::new() },
+            State::Failed { why: String::new() },
+        ]
+    }
+
+    #[test]
+    fn an_end_is_an_end() {
+        for state in every_state().iter().filter(|state| state.is_end()) {
+            for next in every_state() {
+                assert!(!state.may_become(&next), "{} → {}", state.name(), next.name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_but_the_ends_leads_on() {
+        for state in every_state().iter().filter(|state| !state.is_end()) {
+            assert!(every_state().iter().any(|next| state.may_become(next)), "{} is a trap", state.name());
+        }
+    }
+
+    #[test]
+    fn nothing_that_was_written_can_be_cancelled() {
+        for state in every_state() {
+            let cancelled = State::Cancelled { by: String::new() };
+            assert_eq!(state.may_become(&cancelled), state.can_be_cancelled() && state != State::Requested);
+            assert!(!(state.is_active() && state.can_be_cancelled()));
+        }
+    }
+
+    #[test]
+    fn a_production_deploy_is_the_fold_of_its_events() {
+        let events = [
+            Event::Requested { reason: "retry captures".into() },
+            Event::ApprovalAsked { needed: 1, expires: at() },
+            Event::Approved { note: String::new(), have: 1, needed: 1 },
+            Event::Queued { behind: None },
+            Event::Started,
+            Event::Written { generation: 3, marked: true, took_over: None },
+            Event::Noted { text: "first new pod ready".into() },
+            Event::RolledOut { soak_until: at() },
+            Event::Succeeded,
+        ];
+        let end = events.iter().try_fold(State::Requested, |state, event| apply(&state, event, "maya", at()));
+        assert_eq!(end, Some(State::Succeeded));
+    }
+
+    #[test]
+    fn a_cancelled_deploy_is_never_written() {
+        let state = State::Cancelled { by: "maya".into() };
+        assert_eq!(apply(&state, &Event::Started, "engine", at()), None);
+        assert_eq!(apply(&state, &Event::Noted { text: String::new() }, "engine", at()), None);
+    }
+
+    #[test]
+    fn state_names_are_those_of_the_stored_form() {
+        for state in every_state() {
+            assert_eq!(serde_json::to_value(&state).unwrap()["state"], state.name());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Looking things up for the engine: what stands in the way of a queued deploy, whether its write landed, how its
+//! rollout is doing. Reads of the cluster are made as the requester, so a right that was taken away shows here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+
+use super::deploy::{Action, Deploy, Policy, Progress, State, Written};
+use super::gates::{Facts, may_execute};
+use super::step::{Note, Seen};
+use super::store;
+use crate::app::App;
+use crate::auth::access;
+use crate::kube::diagnosis;
+use crate::kube::observe::observe as observe_workload;
+use crate::kube::rollout::{self, Observed};
+use crate::kube::{PodState, Refusal, UserClient, Wanted, apply};
+use crate::registry::ImageRef;
+
+/// What one look found: the part that decides, and the part that people see.
+pub struct Look {
+    pub decisive: Seen,
+    pub pods: Option<Vec<PodState>>,
+    /// The workload as it was read, for a write that must not land on anything newer.
+    pub workload: Option<Deployment>,
+}
+
+impl Look {
+    fn only(decisive: Seen) -> Self {
+        Self { decisive, pods: None, workload: None }
+    }
+
+    /// For pages: what was last known, with what this look adds. None: nothing to show yet.
+    pub fn progress(&self, deploy: &Deploy, note: Option<Note>) -> Option<Progress> {
+        let before = deploy.progress.clone();
+        if self.pods.is_none() && note.is_none() {
+            return None;
+        }
+        let before = before.unwrap_or_default();
+        Some(Progress { note: note.unwrap_or(before.note), pods: self.pods.clone().unwrap_or(before.pods) })
+    }
+}
+
+/// Looks up what deciding the deploy's next step needs, and no more.
+pub async fn observe(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+    match &deploy.state {
+        State::Requested
+        | State::AwaitingApproval { .. }
+        | State::Succeeded
+        | State::Rejected { .. }
+        | State::Cancelled { .. }
+        | State::Expired
+        | State::Superseded { .. }
+        | State::Failed { .. } => Ok(Look::only(Seen::Nothing)),
+        State::Queued => gate(app, deploy).await,
+        State::Applying { .. } => landed(app, deploy).await,
+        State::RollingOut { written, .. } => rollout(app, deploy, written, deploy.requested).await,
+        State::Verifying { since, written, .. } => rollout(app, deploy, written, *since).await,
+    }
+}
+
+/// Acts as the person who asked, with the approved digest where one was needed.
+pub fn client(app: &App, deploy: &Deploy) -> anyhow::Result<UserClient> {
+    let identity = crate::auth::KubeIdentity::new(&deploy.requester, &app.config.oidc.groups_prefix)?;
+    let cluster = app.clusters.get(&deploy.place.cluster);
+    Ok(if deploy.policy.approvals > 0 {
+        cluster.as_user_with_approval(&identity, &deploy.digest.0)
+    } else {
+        cluster.as_user(&identity)
+    })
+}
+
+async fn gate(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+    let mut db = app.db.acquire().await?;
+    let ahead = store::ahead(&mut db, deploy).await?;
+    drop(db);
+    if ahead.is_some() {
+        return Ok(Look::only(Seen::Gate { ahead, verdict: Ok(()) }));
+    }
+    let facts = match facts(app, deploy).await {
+        Ok(facts) => facts,
+        Err(Missing::Away(why)) => return Ok(Look::only(Seen::Away(why))),
+        Err(Missing::Fault(error)) => return Err(error),
+    };
+    let verdict = may_execute(deploy, &facts);
+    Ok(Look::only(Seen::Gate { ahead: None, verdict }))
+}
+
+/// Why the facts could not be gathered.
+pub enum Missing {
+    Away(String),
+    Fault(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Missing {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+/// Everything an approval is bound to, as it is now.
+pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
+    let place = &deploy.place;
+    let mut db = app.db.acquire().await?;
+    let newer_release = store::newer_release(&mut db, deploy).await?;
+    let approvers = store::approvers(&mut db, deploy.id).await?;
+    drop(db);
+    let environment = app.config.environment(&place.environment);
+    let running = match running(app, deploy).await {
+        Ok(running) => running,
+        Err(refusal) if refusal.retryable() => return Err(Missing::Away(refusal.sentence())),
+        // Not allowed to look any more is said as the lost right that it is, below.
+        Err(_) => None,
+    };
+    let wanted = Wanted {
+        verb: "patch",
+        group: "apps",
+        resource: "deployments",
+        subresource: None,
+        namespace: &place.namespace,
+        name: Some(deploy.action.workload()),
+    };
+    let requester_may = access::review(app, &deploy.requester, &place.cluster, wanted)
+        .await
+        .map_err(|error| Missing::Away(error.words().1))?
+        .allowed;
+    Ok(Facts {
+        tag_digest: tag_digest(app, deploy).await,
+        policy: environment.map(|environment| Policy::of(environment, &place.team)),
+        running,
+        newer_release,
+        requester_may,
+        approvers,
+    })
+}
+
+/// Where the tag points now. A registry that can't be asked does not hold a deploy up: its bytes are pinned.
+async fn tag_digest(app: &App, deploy: &Deploy) -> Option<String> {
+    let Action::Deploy(change) = &deploy.action else { return None };
+    let reference: ImageRef = change.reference.parse().ok()?;
+    if reference.digest().is_some() {
+        return None;
+    }
+    Some(app.registry.resolve(&reference).await.ok()?.digest.as_str().to_string())
+}
+
+/// Container to image of what runs, for the containers the deploy is about. None: nothing to compare with.
+async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, String>>, Refusal> {
+    let Some(change) = deploy.action.change() else { return Ok(None) };
+    let deployment = get(app, deploy).await?;
+    let images = deployment.as_ref().map(images).unwrap_or_default();
+    Ok(Some(
+        images
+            .into_iter()
+            .filter(|(name, _)| change.replaces.is_empty() || change.images.contains_key(name))
+            .collect(),
+    ))
+}
+
+/// Container to image of a Deployment's template.
+pub fn images(deployment: &Deployment) -> BTreeMap<String, String> {
+    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
+    containers
+        .iter()
+        .map(|container| (container.name.clone(), container.image.clone().unwrap_or_default()))
+        .collect()
+}
+
+async fn get(app: &App, deploy: &Deploy) -> Result<Option<Deployment>, Refusal> {
+    let user = client(app, deploy).map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
+    let api = user.api::<Deployment>(&deploy.place.namespace);
+    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, api.get_opt(deploy.action.workload())).await {
+        Ok(found) => Ok(found?),
+        Err(_) => Err(Refusal::Timeout),
+    }
+}
+
+/// Is our write there already? A reply may have been lost, or an owner may have died after writing.
+async fn landed(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+    let workload = match get(app, deploy).await {
+        Ok(workload) => workload,
+        Err(refusal) if refusal.retryable() => return Ok(Look::only(Seen::Away(refusal.sentence()))),
+        // The write itself will be refused, with the same words and a place to record them.
+        Err(_) => None,
+    };
+    let ours = workload.as_ref().filter(|workload| apply::carries_marker(workload, &deploy.marker()));
+    let written = ours.map(|workload| Written {
+        generation: workload.metadata.generation.unwrap_or_default(),
+        marked: true,
+    });
+    Ok(Look { decisive: Seen::Landed(written), pods: None, workload })
+}
+
+async fn rollout(
+    app: &App,
+    deploy: &Deploy,
+    written: &Written,
+    soak_since: Timestamp,
+) -> anyhow::Result<Look> {
+    let user = client(app, deploy)?;
+    let place = &deploy.place;
+    let call = observe_workload(&user, &place.namespace, deploy.action.workload(), deploy.requested);
+    let observed: Observed = match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
+        Ok(Ok(observed)) => observed,
+        Ok(Err(error)) => return Ok(Look::only(Seen::Away(Refusal::from(error).sentence()))),
+        Err(_) => return Ok(Look::only(Seen::Away(Refusal::Timeout.sentence()))),
+    };
+    let now = app.clock.now();
+    let ours = rollout::Written {
+        generation: written.generation,
+        template_marker: (written.marked && deploy.action.change().is_some()).then(|| deploy.marker()),
+        images: deploy.action.change().map(|change| change.images.clone()).unwrap_or_default(),
+    };
+    Ok(Look {
+        decisive: Seen::Rollout {
+            status: rollout::status(&observed, &ours),
+            reason: diagnosis::reason(&observed, deploy.requested, now),
+            soak: rollout::soak(&observed, soak_since),
+        },
+        pods: Some(rollout::pods(&observed, now)),
+        workload: None,
+    })
+}

@@ -1,0 +1,762 @@
+//! What would happen, before anybody asks for it: the versions on offer, the bytes behind the chosen one, what the
+//! cluster says to a dry run *as the person*, and which check refuses. The form draws it, and sending the form
+//! makes it anew: what is stored is what was checked a moment before, never what a browser claims.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::Value;
+
+use super::deploy::{Action, Digest, ImageChange, Place, Policy, ShownDiff};
+use super::look::images;
+use super::render;
+use super::store;
+use crate::app::App;
+use crate::auth::{CurrentUser, access};
+use crate::catalogue::Service;
+use crate::config::Environment;
+use crate::kube::apply::{self, Marks};
+use crate::kube::dry_run::{self, ObjectPlan, PodStart};
+use crate::kube::ownership::{self, ImageOwner};
+use crate::kube::{Refusal, Target, UserClient, Wanted, Workload};
+use crate::registry::{ImageRef, RegistryError};
+use crate::web::filters::{ago, short_digest};
+use crate::web::{Error, Result};
+
+/// How many tags the form offers; any other can be typed.
+const OFFERED: usize = 8;
+
+/// Everything the form shows.
+pub struct Plan {
+    pub place: Place,
+    pub policy: Policy,
+    /// What runs there now; empty where nothing does.
+    pub running: String,
+    pub versions: Vec<Offer>,
+    /// Why the registry could not list its tags.
+    pub no_versions: Option<String>,
+    pub chosen: Option<Chosen>,
+    pub checks: Vec<Check>,
+    pub shown: Vec<ShownDiff>,
+    /// Who holds the image field, when the person has to agree to take it over.
+    pub take_over: Option<TakeOver>,
+    /// What would be stored; None while a check fails.
+    pub action: Option<Action>,
+    pub checked: Timestamp,
+}
+
+pub struct TakeOver {
+    pub manager: String,
+    pub agreed: bool,
+}
+
+/// A version one can pick.
+pub struct Offer {
+    pub version: String,
+    pub created: Option<Timestamp>,
+    /// Environments that run it now.
+    pub runs_in: Vec<String>,
+    pub note: String,
+    /// Why it can't be picked here.
+    pub refused: Option<String>,
+}
+
+pub struct Chosen {
+    pub version: String,
+    pub reference: String,
+    pub digest: Option<String>,
+}
+
+/// One line of "Checks, as you".
+pub struct Check {
+    /// `ok`, `warn`, `bad` or `idle` of the design kit.
+    pub class: &'static str,
+    pub title: String,
+    pub detail: String,
+    /// Who can help, for a check that fails.
+    pub help: Option<String>,
+}
+
+impl Check {
+    pub(super) fn ok(title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { class: "ok", title: title.into(), detail: detail.into(), help: None }
+    }
+    pub(super) fn warn(title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { class: "warn", title: title.into(), detail: detail.into(), help: None }
+    }
+    fn idle(title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { class: "idle", title: title.into(), detail: detail.into(), help: None }
+    }
+    pub(super) fn bad(title: impl Into<String>, detail: impl Into<String>, help: Option<String>) -> Self {
+        Self { class: "bad", title: title.into(), detail: detail.into(), help }
+    }
+}
+
+impl Plan {
+    pub fn fails(&self) -> usize {
+        self.checks.iter().filter(|check| check.class == "bad").count()
+    }
+
+    pub fn passed(&self) -> usize {
+        self.checks.iter().filter(|check| check.class == "ok").count()
+    }
+
+    /// What an approval would be bound to.
+    pub fn digest(&self) -> Option<Digest> {
+        self.action.as_ref().map(|action| Digest::of(&self.place, action, &self.policy))
+    }
+}
+
+/// What the person picked on the form.
+#[derive(Default)]
+pub struct Wish<'a> {
+    /// A tag, or a whole image reference.
+    pub version: Option<&'a str>,
+    pub take_over: bool,
+    /// Roll back to this release instead of picking a version.
+    pub release: Option<&'a store::Release>,
+}
+
+pub async fn plan(
+    app: &App,
+    user: &CurrentUser,
+    service: &Service,
+    environment: &Environment,
+    wish: &Wish<'_>,
+) -> Result<Plan> {
+    let target = Target::new(service, environment);
+    let workload = find(app, user, service, &target).await?;
+    let repository = workload.repository(service);
+    let mut plan = Plan {
+        place: Place {
+            service: target.service.clone(),
+            team: target.team.clone(),
+            environment: target.environment.clone(),
+            cluster: target.cluster.clone(),
+            namespace: target.namespace.clone(),
+        },
+        policy: Policy::of(environment, &target.team),
+        running: workload.version(),
+        versions: Vec::new(),
+        no_versions: None,
+        chosen: None,
+        checks: Vec::new(),
+        shown: Vec::new(),
+        take_over: None,
+        action: None,
+        checked: app.clock.now(),
+    };
+    plan.may_deploy(app, user, &workload).await?;
+    if wish.release.is_none() {
+        plan.offer(app, service, repository.as_deref()).await?;
+    }
+    let Some(change) = plan.choose(app, service, environment, &workload, repository.as_deref(), wish).await?
+    else {
+        return Ok(plan);
+    };
+    plan.requirement(app, &change).await?;
+    plan.ask_cluster(app, user, &workload, &change, wish).await?;
+    plan.queue(app).await?;
+    if plan.fails() == 0 {
+        let take_over = plan.take_over.as_ref().map(|held| held.manager.clone());
+        let change = ImageChange { take_over, ..change };
+        plan.action = Some(match wish.release {
+            Some(release) => Action::RollBack { release: release.id, approved: release.approved, change },
+            None => Action::Deploy(change),
+        });
+    }
+    Ok(plan)
+}
+
+/// What a service has in an environment, as the person sees it.
+pub(super) enum Found {
+    /// Somebody else's Deployment, of which the portal changes the images; or one the portal made itself.
+    Deployment { deployment: Box<Deployment>, managed: bool },
+    /// Nothing yet, and a `run` section says how it is made.
+    ToMake,
+    /// Nothing can be done; the sentence says why.
+    Nothing(String),
+}
+
+impl Found {
+    fn deployment(&self) -> Option<&Deployment> {
+        match self {
+            Self::Deployment { deployment, .. } => Some(deployment),
+            Self::ToMake | Self::Nothing(_) => None,
+        }
+    }
+
+    pub(super) fn images(&self) -> BTreeMap<String, String> {
+        self.deployment().map(images).unwrap_or_default()
+    }
+
+    /// The repository that versions come from: of the `run` section, else of the first container.
+    fn repository(&self, service: &Service) -> Option<String> {
+        let first = self.main_container().and_then(|container| self.images().remove(&container));
+        match self {
+            Self::Deployment { managed: false, .. } => {
+                first.and_then(|image| Some(image.parse::<ImageRef>().ok()?.name()))
+            }
+            Self::Deployment { managed: true, .. } | Self::ToMake => {
+                service.run.as_ref().map(|run| run.image.clone())
+            }
+            Self::Nothing(_) => None,
+        }
+    }
+
+    /// The container that is deployed: the one named as the workload or as "app", else the first.
+    fn main_container(&self) -> Option<String> {
+        let deployment = self.deployment()?;
+        let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+        let workload = deployment.metadata.name.as_deref().unwrap_or_default();
+        let named =
+            pod.containers.iter().find(|container| container.name == workload || container.name == "app");
+        named.or(pod.containers.first()).map(|container| container.name.clone())
+    }
+
+    fn version(&self) -> String {
+        let image = self.main_container().and_then(|container| self.images().remove(&container));
+        image.as_deref().map(version_of).unwrap_or_default()
+    }
+}
+
+/// What people call an image: its tag, else a short digest.
+pub fn version_of(image: &str) -> String {
+    match image.parse::<ImageRef>() {
+        Ok(image) => match (image.tag(), image.digest()) {
+            (Some(tag), _) => tag.to_string(),
+            (None, Some(digest)) => short_digest(digest.as_str()),
+            (None, None) => "latest".into(),
+        },
+        Err(_) => image.to_string(),
+    }
+}
+
+pub(super) async fn find(app: &App, user: &CurrentUser, service: &Service, target: &Target) -> Result<Found> {
+    let name = match app.watch(&target.cluster).find(target) {
+        Workload::One { name } => name,
+        Workload::None if service.run.is_some() => service.name.clone(),
+        Workload::None => {
+            return Ok(Found::Nothing(format!(
+                "Nothing in {} belongs to {}, and its catalog-info.yaml has no run section to make it from.",
+                target.namespace, service.name
+            )));
+        }
+        Workload::Many { names } => {
+            return Ok(Found::Nothing(format!(
+                "{} Deployments in {} match {}: {}. Set backstage.io/kubernetes-id so that one does.",
+                names.len(),
+                target.namespace,
+                service.name,
+                names.join(", ")
+            )));
+        }
+    };
+    let client = as_user(app, user, &target.cluster)?;
+    let call = client.api::<Deployment>(&target.namespace);
+    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call.get_opt(&name)).await {
+        Ok(Ok(Some(deployment))) => {
+            let managed_by = deployment
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
+            let managed = service.run.is_some() && managed_by.is_some_and(|by| by == apply::FIELD_MANAGER);
+            Ok(Found::Deployment { deployment: Box::new(deployment), managed })
+        }
+        Ok(Ok(None)) if service.run.is_some() => Ok(Found::ToMake),
+        Ok(Ok(None)) => Ok(Found::Nothing(format!("The Deployment {name} was deleted a moment ago."))),
+        Ok(Err(error)) => Ok(Found::Nothing(Refusal::from(error).sentence())),
+        Err(_) => Err(away(&target.cluster)),
+    }
+}
+
+fn as_user(app: &App, user: &CurrentUser, cluster: &str) -> Result<UserClient> {
+    Ok(app.clusters.get(cluster).as_user(&access::kube_identity(app, user)?))
+}
+
+/// A read as the person that failed: in the words of the refusal, or as the cluster that is away.
+pub(super) fn away_from(cluster: &str) -> impl Fn(kube::Error) -> Error + '_ {
+    move |error| {
+        let refusal = Refusal::from(error);
+        if refusal.retryable() { away(cluster) } else { Error::Forbidden(refusal.sentence()) }
+    }
+}
+
+fn away(cluster: &str) -> Error {
+    Error::Unavailable(format!(
+        "The cluster {cluster} does not answer, so nothing can be checked. Try again in a moment."
+    ))
+}
+
+impl Plan {
+    /// RBAC, in the authorizer's own words.
+    async fn may_deploy(&mut self, app: &App, user: &CurrentUser, workload: &Found) -> Result<()> {
+        if let Found::Nothing(why) = workload {
+            self.checks.push(Check::bad("Nothing to deploy to", why.clone(), None));
+            return Ok(());
+        }
+        let verb = if workload.deployment().is_some() { "patch" } else { "create" };
+        let wanted = Wanted {
+            verb,
+            group: "apps",
+            resource: "deployments",
+            subresource: None,
+            namespace: &self.place.namespace,
+            name: None,
+        };
+        let answer = access::review(app, user, &self.place.cluster, wanted).await?;
+        self.checks.push(if answer.allowed {
+            Check::ok("You may deploy here", granted_by(&answer.reason))
+        } else {
+            let detail = format!("It needs the right to {verb} deployments in {}.", self.place.namespace);
+            Check::bad("You may not deploy here", detail, Some(who_grants(app, &self.place.team)))
+        });
+        Ok(())
+    }
+
+    /// The registry's tags, newest first, with what runs where.
+    async fn offer(&mut self, app: &App, service: &Service, repository: Option<&str>) -> Result<()> {
+        let Some(repository) = repository.and_then(|name| name.parse::<ImageRef>().ok()) else {
+            return Ok(());
+        };
+        let mut runs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for environment in &app.config.environments {
+            let status = app
+                .watch(environment.cluster.get_ref())
+                .status(&Target::new(service, environment), self.checked);
+            runs.entry(status.version).or_default().push(environment.name().to_string());
+        }
+        match app.registry.tags(&repository).await {
+            Ok(tags) => {
+                let now = self.checked;
+                self.versions = tags
+                    .iter()
+                    .take(OFFERED)
+                    .map(|tag| Offer {
+                        runs_in: runs.get(&tag.name).cloned().unwrap_or_default(),
+                        note: note(&tag.name, &self.running, tag.revision.as_deref()),
+                        created: tag.created.filter(|created| *created <= now),
+                        version: tag.name.clone(),
+                        refused: None,
+                    })
+                    .collect();
+            }
+            Err(error) => self.no_versions = Some(error.to_string()),
+        }
+        if let Some(required) = self.policy.requires.clone() {
+            self.refuse_unproven(app, &required, &repository).await?;
+        }
+        Ok(())
+    }
+
+    /// Versions that the environment before this one has not run yet stay on the list and say so.
+    async fn refuse_unproven(&mut self, app: &App, required: &str, repository: &ImageRef) -> Result<()> {
+        let mut db = app.db.acquire().await?;
+        for offer in &mut self.versions {
+            let Ok(reference) = repository.with_tag(&offer.version) else { continue };
+            let Ok(resolved) = app.registry.resolve(&reference).await else { continue };
+            let proven =
+                store::first_success(&mut db, &self.place.service, required, resolved.digest.as_str())
+                    .await?;
+            if proven.is_none() {
+                offer.refused = Some(format!("{required} has not run it yet."));
+            }
+        }
+        Ok(())
+    }
+
+    /// The wished version as bytes: a digest that is looked up once, here.
+    async fn choose(
+        &mut self,
+        app: &App,
+        service: &Service,
+        environment: &Environment,
+        workload: &Found,
+        repository: Option<&str>,
+        wish: &Wish<'_>,
+    ) -> Result<Option<ImageChange>> {
+        if let Some(release) = wish.release {
+            return Ok(self.choose_release(service, environment, workload, release));
+        }
+        let (Some(version), Some(repository)) =
+            (wish.version.map(str::trim).filter(|v| !v.is_empty()), repository)
+        else {
+            return Ok(None);
+        };
+        let reference = match reference(repository, version) {
+            Ok(reference) => reference,
+            Err(why) => {
+                let detail = format!(
+                    "{why}. Give a tag such as v1.2.3, or a whole reference such as {repository}:v1.2.3."
+                );
+                self.checks.push(Check::bad(format!("“{version}” names no image"), detail, None));
+                return Ok(None);
+            }
+        };
+        let resolved = match (reference.digest(), app.registry.resolve(&reference).await) {
+            (_, Ok(resolved)) => Some(resolved.digest),
+            (digest, Err(error @ RegistryError::Unreachable { .. }))
+                if environment.allow_unresolved || !self.policy.production =>
+            {
+                self.checks.push(Check::warn("Image not looked up", error.to_string()));
+                digest.cloned()
+            }
+            (_, Err(error)) => {
+                self.checks.push(Check::bad("No such image", error.to_string(), None));
+                self.chosen = Some(Chosen {
+                    version: version_of(&reference.to_string()),
+                    reference: reference.to_string(),
+                    digest: None,
+                });
+                return Ok(None);
+            }
+        };
+        let image = match &resolved {
+            Some(digest) => reference.with_digest(digest).to_string(),
+            None => reference.to_string(),
+        };
+        if let Some(digest) = &resolved {
+            self.checks.push(Check::ok("Image exists", short_digest(digest.as_str())));
+        }
+        let chosen = Chosen {
+            version: version_of(&reference.to_string()),
+            reference: reference.to_string(),
+            digest: resolved.map(|digest| digest.as_str().to_string()),
+        };
+        let change = self.change(service, environment, workload, &chosen, &image);
+        self.chosen = Some(chosen);
+        Ok(change)
+    }
+
+    fn change(
+        &self,
+        service: &Service,
+        environment: &Environment,
+        workload: &Found,
+        chosen: &Chosen,
+        image: &str,
+    ) -> Option<ImageChange> {
+        let (name, images, replaces, objects) = match (workload, &service.run) {
+            (Found::Deployment { deployment, managed: false }, _) => {
+                let container = workload.main_container()?;
+                let replaced = workload.images().remove(&container)?;
+                let only = |image: String| BTreeMap::from([(container.clone(), image)]);
+                (deployment.metadata.name.clone()?, only(image.to_string()), only(replaced), Vec::new())
+            }
+            (Found::Deployment { managed: true, .. } | Found::ToMake, Some(run)) => {
+                let release = render::Release {
+                    environment: environment.name(),
+                    namespace: &self.place.namespace,
+                    image,
+                    version: &chosen.version,
+                };
+                let objects = render::render(service, run, release);
+                let images = BTreeMap::from([(service.name.clone(), image.to_string())]);
+                (service.name.clone(), images, workload.images(), objects)
+            }
+            (Found::Nothing(_), _) | (_, None) => return None,
+        };
+        Some(ImageChange {
+            version: chosen.version.clone(),
+            reference: chosen.reference.clone(),
+            digest: chosen.digest.clone(),
+            workload: name,
+            images,
+            replaces,
+            replaces_version: self.running.clone(),
+            objects,
+            take_over: None,
+        })
+    }
+
+    /// A release as it ran: its images, and what was rendered for it.
+    fn choose_release(
+        &mut self,
+        service: &Service,
+        environment: &Environment,
+        workload: &Found,
+        release: &store::Release,
+    ) -> Option<ImageChange> {
+        let before = &release.change;
+        let image = before.images.values().next()?.clone();
+        let chosen = Chosen {
+            version: release.version.clone(),
+            reference: before.reference.clone(),
+            digest: before.digest.clone(),
+        };
+        let change = self.change(service, environment, workload, &chosen, &image);
+        self.chosen = Some(chosen);
+        let change = change?;
+        if change.replaces == before.images && !before.is_managed() {
+            self.checks.push(Check::bad(
+                "Already running",
+                format!("{} runs here now.", release.version),
+                None,
+            ));
+        }
+        if workload
+            .deployment()
+            .and_then(|found| found.spec.as_ref())
+            .is_some_and(|spec| spec.paused == Some(true))
+        {
+            let detail = "A paused rollout takes no change. Resume it with kubectl rollout resume first.";
+            self.checks.push(Check::bad("The Deployment is paused", detail, None));
+        }
+        Some(ImageChange {
+            objects: if before.is_managed() { before.objects.clone() } else { change.objects },
+            ..change
+        })
+    }
+
+    /// The same bytes must have run in another environment before.
+    async fn requirement(&mut self, app: &App, change: &ImageChange) -> Result<()> {
+        let Some(required) = &self.policy.requires else { return Ok(()) };
+        let Some(digest) = &change.digest else {
+            let detail = format!("Without a digest nobody can say whether {required} ran these bytes.");
+            self.checks.push(Check::bad("Unknown bytes", detail, None));
+            return Ok(());
+        };
+        let mut db = app.db.acquire().await?;
+        let since = store::first_success(&mut db, &self.place.service, required, digest).await?;
+        self.checks.push(match since {
+            Some(at) => Check::ok(
+                format!("{} ran it", capitalised(required)),
+                format!("first {} ago", ago(at, self.checked)),
+            ),
+            None => Check::bad(
+                format!("{} has not run it", capitalised(required)),
+                format!(
+                    "{} needs {} to have run the same digest with success.",
+                    capitalised(&self.place.environment),
+                    required
+                ),
+                Some(format!("Deploy {} to {required} first.", change.version)),
+            ),
+        });
+        Ok(())
+    }
+
+    /// What the change would wait for.
+    async fn queue(&mut self, app: &App) -> Result<()> {
+        let mut db = app.db.acquire().await?;
+        let active = store::active(&mut db, &self.place.service, &self.place.environment).await?;
+        if let Some(id) = active {
+            let detail = format!("Deployment {id} is under way here. Yours starts when it ends.");
+            self.checks.push(Check::warn("Waits in the queue", detail));
+        }
+        Ok(())
+    }
+
+    /// The dry run, as the person: of the objects, and of one pod made from them.
+    async fn ask_cluster(
+        &mut self,
+        app: &App,
+        user: &CurrentUser,
+        workload: &Found,
+        change: &ImageChange,
+        wish: &Wish<'_>,
+    ) -> Result<()> {
+        let client = as_user(app, user, &self.place.cluster)?;
+        let mut change_take_over = None;
+        if let Found::Deployment { deployment, managed: false } = workload {
+            match self.ownership(deployment, change) {
+                Ok(manager) => change_take_over = manager,
+                Err(check) => {
+                    self.checks.push(check);
+                    return Ok(());
+                }
+            }
+        }
+        if let Some(manager) = change_take_over {
+            self.checks.push(Check::warn(
+                format!("The image belongs to {manager}"),
+                "The portal takes this one field over, once. Later deploys need no such step.",
+            ));
+            self.take_over = Some(TakeOver { manager, agreed: wish.take_over });
+        }
+        let objects = self.objects(workload, change);
+        let forced = self.take_over.is_some();
+        let template = pod_template(workload, change, &objects);
+        let (plans, pod) = tokio::join!(dry_run::dry_run(&client, &objects, forced), async {
+            match &template {
+                Some(template) => dry_run::pod_would_start(&client, &self.place.namespace, template).await,
+                None => PodStart::NotAsked,
+            }
+        });
+        self.answers(app, plans, pod);
+        Ok(())
+    }
+
+    /// Who holds the image field: Ok(None) nobody who matters, Ok(Some) somebody to take it over from.
+    fn ownership(
+        &self,
+        deployment: &Deployment,
+        change: &ImageChange,
+    ) -> std::result::Result<Option<String>, Check> {
+        if let Some(gitops) = ownership::gitops(deployment) {
+            return Err(Check::bad("Another tool deploys this", gitops.sentence(), None));
+        }
+        let mut take_over = None;
+        for container in change.images.keys() {
+            match ownership::image_owner(deployment, container) {
+                ImageOwner::Ours | ImageOwner::Nobody => {}
+                ImageOwner::TakeOver { managers } => {
+                    take_over = managers.first().map(|manager| manager.name.clone());
+                }
+                ImageOwner::GitOps(gitops) => {
+                    return Err(Check::bad("Another tool deploys this", gitops.sentence(), None));
+                }
+            }
+        }
+        Ok(take_over)
+    }
+
+    fn objects(&self, workload: &Found, change: &ImageChange) -> Vec<Value> {
+        if change.is_managed() {
+            return change.objects.clone();
+        }
+        let mut images = workload.deployment().map(apply::owned_images).unwrap_or_default();
+        images.extend(change.images.clone());
+        vec![apply::image_patch(&self.place.namespace, &change.workload, &images, &Marks::default())]
+    }
+
+    fn answers(&mut self, app: &App, plans: Vec<ObjectPlan>, pod: PodStart) {
+        let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
+        let mut refused = false;
+        for plan in plans {
+            match plan.after {
+                Ok(after) if after != plan.before => {
+                    self.shown.push(ShownDiff {
+                        kind: plan.kind,
+                        name: plan.name,
+                        before: plan.before,
+                        after,
+                    });
+                }
+                Ok(_) => {}
+                Err(refusal) => {
+                    refused = true;
+                    let title = format!("The cluster refuses the {}", plan.kind);
+                    self.checks.push(Check::bad(title, refusal.sentence(), refusal.who_can_grant(&platform)));
+                }
+            }
+        }
+        if !refused {
+            let count = self.shown.len();
+            let detail = match count {
+                0 => "Server-side dry run: nothing would change".to_string(),
+                1 => "Server-side dry run, 1 object changes".to_string(),
+                _ => format!("Server-side dry run, {count} objects change"),
+            };
+            self.checks.push(Check::ok("The cluster accepts it", detail));
+        }
+        match pod {
+            PodStart::WouldStart { warnings } if warnings.is_empty() => {
+                self.checks.push(Check::ok(
+                    "Its pods would be let in",
+                    "Quota, limits and pod security, by a dry run of one pod",
+                ));
+            }
+            PodStart::WouldStart { warnings } => {
+                self.checks.push(Check::warn("Its pods would be let in, with a warning", warnings.join(" ")));
+            }
+            PodStart::Refused(refusal) => {
+                self.checks.push(Check::bad(
+                    "Its pods would be refused",
+                    refusal.sentence(),
+                    refusal.who_can_grant(&platform),
+                ));
+            }
+            PodStart::NotAsked => {
+                self.checks.push(Check::idle(
+                    "Pods not checked",
+                    "You may not create pods here, so no pod could be tried as you.",
+                ));
+            }
+        }
+    }
+}
+
+/// The pod template as it would be: of the rendered Deployment, or the running one with the new images.
+fn pod_template(
+    workload: &Found,
+    change: &ImageChange,
+    objects: &[Value],
+) -> Option<k8s_openapi::api::core::v1::PodTemplateSpec> {
+    if change.is_managed() {
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment")?;
+        return serde_json::from_value(deployment["spec"]["template"].clone()).ok();
+    }
+    let mut template = workload.deployment()?.spec.as_ref()?.template.clone();
+    for container in template.spec.as_mut().map(|pod| pod.containers.as_mut_slice()).unwrap_or_default() {
+        if let Some(image) = change.images.get(&container.name) {
+            container.image = Some(image.clone());
+        }
+    }
+    Some(template)
+}
+
+/// A typed version as a reference: a tag of the repository, or a whole reference of its own.
+fn reference(repository: &str, version: &str) -> std::result::Result<ImageRef, String> {
+    let is_whole = version.contains('/') || version.contains('@');
+    let text = match version {
+        digest if digest.starts_with("sha256:") => format!("{repository}@{digest}"),
+        whole if is_whole => whole.to_string(),
+        tag => format!("{repository}:{tag}"),
+    };
+    text.parse::<ImageRef>().map_err(|odd| odd.to_string())
+}
+
+fn note(version: &str, running: &str, revision: Option<&str>) -> String {
+    match revision {
+        _ if version == running => "Runs here now".into(),
+        Some(revision) => format!("Commit {}", revision.get(..8).unwrap_or(revision)),
+        None => String::new(),
+    }
+}
+
+/// Who can give somebody a right in a team's namespaces.
+pub(super) fn who_grants(app: &App, team: &str) -> String {
+    let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
+    format!("The team {team} or {} can grant it.", super::wording::any_of(&platform))
+}
+
+/// "RBAC: allowed by RoleBinding "payments/payments-production" of ClusterRole "edit" to Group "oidc:payments"" in short.
+pub(super) fn granted_by(reason: &str) -> String {
+    let quoted: Vec<&str> = reason.split('"').skip(1).step_by(2).collect();
+    match quoted.as_slice() {
+        [_, role, subject, ..] => format!("Role {role}, through {subject}"),
+        _ => "The cluster says so".into(),
+    }
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authorizers_reason_is_told_in_short() {
+        let reason = r#"RBAC: allowed by RoleBinding "payments/payments-production" of ClusterRole "edit" to Group "oidc:payments""#;
+        assert_eq!(granted_by(reason), "Role edit, through oidc:payments");
+        assert_eq!(granted_by(""), "The cluster says so");
+    }
+
+    #[test]
+    fn a_version_is_a_tag_a_digest_or_a_whole_reference() {
+        let read = |version: &str| {
+            reference("127.0.0.1:5000/payments/checkout-api", version).map(|found| found.to_string())
+        };
+        assert_eq!(read("v1.1.0").unwrap(), "127.0.0.1:5000/payments/checkout-api:v1.1.0");
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(read(&digest).unwrap(), format!("127.0.0.1:5000/payments/checkout-api@{digest}"));
+        assert_eq!(read("other.example/a/b:v2").unwrap(), "other.example/a/b:v2");
+        assert!(read("v1 && rm").is_err());
+    }
+}

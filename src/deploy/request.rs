@@ -1,0 +1,259 @@
+//! The deploy form: pick a version, read what would happen and what refuses it, and ask for it. The form is drawn
+//! and answered by the same page; with 422 it says what to mend and keeps what was typed.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::plan::{Plan, Wish, plan};
+use super::submit::{Ask, submit};
+use crate::app::App;
+use crate::auth::{CurrentUser, access};
+use crate::catalogue::Service;
+use crate::config::Environment;
+use crate::events::Origin;
+use crate::kube::Target;
+use crate::web::diff::Diff;
+use crate::web::form::VerifiedForm;
+use crate::web::{Error, Layout, Nav, Result};
+
+#[derive(Template)]
+#[template(path = "deploy/form.html")]
+struct FormPage {
+    layout: Layout,
+    service: String,
+    title: String,
+    lead: String,
+    plan: Plan,
+    diffs: Vec<Diff>,
+    environments: Vec<EnvironmentTile>,
+    /// The typed version, where it is none of those on offer.
+    other: String,
+    reason: String,
+    key: String,
+    seen: String,
+    problems: Vec<Problem>,
+    verb: &'static str,
+    username: String,
+}
+
+struct EnvironmentTile {
+    name: String,
+    says: String,
+    checked: bool,
+}
+
+/// A field that has to be mended.
+struct Problem {
+    field: &'static str,
+    sentence: String,
+}
+
+impl FormPage {
+    fn problem(&self, field: &str) -> Option<&str> {
+        self.problems.iter().find(|problem| problem.field == field).map(|problem| problem.sentence.as_str())
+    }
+
+    fn is_chosen(&self, version: &str) -> bool {
+        self.plan.chosen.as_ref().is_some_and(|chosen| chosen.version == version)
+    }
+}
+
+/// What is in the address of the form: the choice so far.
+#[derive(Default, Deserialize)]
+pub struct Choice {
+    env: Option<String>,
+    version: Option<String>,
+    other: Option<String>,
+    reason: Option<String>,
+    take_over: Option<String>,
+    key: Option<String>,
+    /// The digest of what the page showed; only in the form itself.
+    seen: Option<String>,
+}
+
+impl Choice {
+    /// A typed version wins over a picked one.
+    fn version(&self) -> Option<&str> {
+        let typed = self.other.as_deref().map(str::trim).filter(|typed| !typed.is_empty());
+        typed.or(self.version.as_deref())
+    }
+}
+
+/// `GET /services/{name}/{environment}/deploy`
+pub async fn form(
+    State(app): State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    Path((name, environment)): Path<(String, String)>,
+    Query(choice): Query<Choice>,
+) -> Result<Response> {
+    if let Some(other) = choice.env.as_deref().filter(|other| *other != environment) {
+        return Ok(Redirect::to(&format!("/services/{name}/{other}/deploy")).into_response());
+    }
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
+
+    let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
+    let plan = plan(&app, &user, service, environment, &wish).await?;
+
+    Ok(page(&app, &user, layout, service, plan, &choice, Vec::new())?.into_response())
+}
+
+/// `POST /services/{name}/{environment}/deploy`
+pub async fn request(
+    State(app): State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    Path((name, environment)): Path<(String, String)>,
+    form: VerifiedForm<Choice>,
+) -> Result<Response> {
+    let choice = form.into_inner();
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
+
+    let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
+    let plan = plan(&app, &user, service, environment, &wish).await?;
+    let reason = choice.reason.as_deref().unwrap_or_default().trim();
+    let problems = problems(&plan, reason, choice.seen.as_deref().unwrap_or_default());
+    let (true, Some(action)) = (problems.is_empty(), &plan.action) else {
+        let page = page(&app, &user, layout, service, plan, &choice, problems)?;
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    };
+
+    let ask = Ask {
+        place: &plan.place,
+        policy: &plan.policy,
+        action,
+        reason,
+        shown: &plan.shown,
+        key: choice.key.as_deref().unwrap_or_default(),
+    };
+    let id = submit(&app, &user, &origin, ask).await?;
+
+    Ok(Redirect::to(&format!("/deploys/{id}")).into_response())
+}
+
+/// The service and environment, if the person may look into it. Not there and not yours look the same.
+pub async fn find<'a>(
+    app: &'a App,
+    user: &CurrentUser,
+    service: Option<&'a Service>,
+    environment: &str,
+) -> Result<(&'a Service, &'a Environment)> {
+    let (Some(service), Some(environment)) = (service, app.config.environment(environment)) else {
+        return Err(Error::NotFound);
+    };
+    let target = Target::new(service, environment);
+    if !access::may_view(app, user, &target.cluster, &target.namespace).await? {
+        return Err(Error::NotFound);
+    }
+    Ok((service, environment))
+}
+
+fn problems(plan: &Plan, reason: &str, seen: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |field, sentence: String| problems.push(Problem { field, sentence });
+    match &plan.chosen {
+        None if plan.fails() == 0 => add("version", "Pick a version, or type one.".into()),
+        Some(_) | None if plan.fails() > 0 => {
+            add("checks", format!("{} fails. It says who can help.", count(plan.fails(), "check")));
+        }
+        Some(_) | None => {}
+    }
+    if plan.policy.approvals > 0 && reason.is_empty() {
+        add("reason", "Say why: the approvers decide by it.".into());
+    }
+    if reason.chars().count() > 2_000 {
+        add("reason", "At most 2,000 characters. Link the rest.".into());
+    }
+    if let Some(held) = plan.take_over.as_ref().filter(|held| !held.agreed) {
+        add(
+            "take_over",
+            format!("Agree to take the image field over from {}, or leave it to them.", held.manager),
+        );
+    }
+    if plan.digest().is_some_and(|digest| digest.0 != seen) {
+        add("seen", "What would change is not what your page showed. Look at it again, then send it.".into());
+    }
+    problems
+}
+
+fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+fn page(
+    app: &App,
+    user: &CurrentUser,
+    layout: Layout,
+    service: &Service,
+    plan: Plan,
+    choice: &Choice,
+    problems: Vec<Problem>,
+) -> Result<Html<String>> {
+    let environments = app
+        .config
+        .environments
+        .iter()
+        .map(|environment| {
+            let status = app
+                .watch(environment.cluster.get_ref())
+                .status(&Target::new(service, environment), plan.checked);
+            let runs = if status.version.is_empty() {
+                "nothing runs".into()
+            } else {
+                format!("runs {}", status.version)
+            };
+            let approvals = match environment.approvals {
+                0 => String::new(),
+                n => format!(", {}", count(n as usize, "approval")),
+            };
+            EnvironmentTile {
+                name: environment.name().into(),
+                says: format!("{runs}{approvals}"),
+                checked: environment.name() == plan.place.environment,
+            }
+        })
+        .collect();
+    let on_offer = |version: &str| plan.versions.iter().any(|offer| offer.version == version);
+    let other = choice.version().filter(|version| !on_offer(version)).unwrap_or_default().to_string();
+    let place = &plan.place;
+    let url = format!("/services/{}", place.service);
+    let page = FormPage {
+        layout: layout
+            .at(Nav::Services, &[("Services", "/services"), (&place.service, &url), ("Deploy", "")]),
+        title: format!("Deploy {}", place.service),
+        lead: lead(&plan),
+        service: place.service.clone(),
+        diffs: plan.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
+        environments,
+        other,
+        reason: choice.reason.clone().unwrap_or_default(),
+        key: choice.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string()),
+        seen: plan.digest().map(|digest| digest.0).unwrap_or_default(),
+        problems,
+        verb: if plan.policy.approvals > 0 { "Request approval" } else { "Deploy" },
+        username: user.username.clone(),
+        plan,
+    };
+    Ok(Html(page.render()?))
+}
+
+/// The sentence under the title: what runs, and what the rule asks for.
+fn lead(plan: &Plan) -> String {
+    let environment = &plan.place.environment;
+    let runs = match plan.running.as_str() {
+        "" => format!("Nothing runs in {environment}."),
+        version => format!("{environment} runs {version}."),
+    };
+    match plan.policy.approvals {
+        0 => runs,
+        1 => format!("{runs} It needs 1 approval, yours doesn’t count."),
+        n => format!("{runs} It needs {n} approvals, yours doesn’t count."),
+    }
+}

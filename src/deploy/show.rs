@@ -1,0 +1,496 @@
+//! One deploy: where it stands, who has to decide, what changes, its pods, the one reason when it does not go on,
+//! and what happened when. The page is complete without script; a stream keeps it fresh by drawing the same block
+//! of the same template again.
+
+use std::convert::Infallible;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::sse::Event as Sent;
+use axum::response::{Html, IntoResponse, Response};
+use futures::stream;
+use jiff::Timestamp;
+
+use super::deploy::{Deploy, DeployId, ImageChange, State as At};
+use super::gates::{self, Refusal, Verdict};
+use super::plan::version_of;
+use super::store::{self, Decided, Happened};
+use super::wording;
+use crate::app::App;
+use crate::auth::{CurrentUser, access};
+use crate::kube::PodState;
+use crate::kube::diagnosis::{Evidence, Reason};
+use crate::web::diff::Diff;
+use crate::web::filters::{ago, clock, short_digest};
+use crate::web::{Error, Layout, Nav, Result, sse};
+
+#[derive(Template)]
+#[template(path = "deploy/show.html", blocks = ["live"])]
+struct ShowPage {
+    layout: Layout,
+    deploy: Deploy,
+    title: String,
+    meta: Vec<String>,
+    steps: Vec<StepRow>,
+    /// Refused just now: why, and the note that was typed.
+    alert: Option<String>,
+    note: String,
+    seats: Vec<Seat>,
+    approvals: String,
+    decision: Decision,
+    may_cancel: Option<String>,
+    swap: Option<Swap>,
+    diffs: Vec<Diff>,
+    pods: Vec<PodState>,
+    pods_end: String,
+    outcome: Option<Outcome>,
+    evidence: Vec<EvidenceRow>,
+    facts: Vec<(String, String)>,
+    timeline: Vec<Moment>,
+    roll_back: bool,
+}
+
+struct StepRow {
+    title: &'static str,
+    meta: String,
+    /// `done`, `todo`, or the status class of the current one.
+    state: &'static str,
+}
+
+/// A person who decided, or a seat that is still free (empty name).
+struct Seat {
+    name: String,
+    title: String,
+    sub: String,
+    class: &'static str,
+    words: String,
+    quote: String,
+}
+
+/// What this person can do about a deploy that waits.
+enum Decision {
+    NotWaiting,
+    Refused(String),
+    Open,
+}
+
+struct Swap {
+    repository: String,
+    from: String,
+    to: String,
+    digest: String,
+}
+
+/// The one sentence that says how it went or why it does not go on.
+struct Outcome {
+    class: &'static str,
+    icon: &'static str,
+    title: String,
+    text: String,
+}
+
+struct EvidenceRow {
+    title: String,
+    lines: Vec<String>,
+}
+
+struct Moment {
+    class: &'static str,
+    text: String,
+    at: Timestamp,
+    quote: String,
+}
+
+/// `GET /deploys/{id}`
+pub async fn show(
+    State(app): State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    Path(id): Path<DeployId>,
+) -> Result<Response> {
+    let deploy = visible(&app, &user, id).await?;
+    answer(&app, &user, layout, deploy, None, "").await
+}
+
+/// The page, with 422 and the sentence on top where a decision was just refused.
+pub async fn answer(
+    app: &App,
+    user: &CurrentUser,
+    layout: Layout,
+    deploy: Deploy,
+    refusal: Option<&Refusal>,
+    note: &str,
+) -> Result<Response> {
+    let mut page = page(app, user, layout, deploy).await?;
+    page.alert = refusal.map(Refusal::sentence);
+    page.note = note.into();
+    let status = if refusal.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    Ok((status, Html(page.render()?)).into_response())
+}
+
+/// `GET /deploys/{id}/live`: the live block, whenever the deploy moved. Event ids are the moment they were drawn;
+/// a browser that comes back is sent the present state first, so nothing has to be kept for it.
+pub async fn live(
+    State(app): State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    Path(id): Path<DeployId>,
+) -> Result<Response> {
+    visible(&app, &user, id).await?;
+    let pages = app.deploy_pages.subscribe();
+    let first = Live { app, user, layout, id, pages, drawn: String::new(), over: false };
+    let events = stream::unfold(first, |mut live| async move {
+        let event = live.next().await?;
+        Some((Ok::<_, Infallible>(event), live))
+    });
+    Ok(sse::stream(events).into_response())
+}
+
+struct Live {
+    app: App,
+    user: CurrentUser,
+    layout: Layout,
+    id: DeployId,
+    pages: tokio::sync::broadcast::Receiver<DeployId>,
+    drawn: String,
+    over: bool,
+}
+
+impl Live {
+    /// The next event: drawn anew whenever this deploy moved and it looks different. None: the stream ends.
+    async fn next(&mut self) -> Option<Sent> {
+        loop {
+            if self.over {
+                return None;
+            }
+            if !self.drawn.is_empty() && !self.moved().await {
+                return None;
+            }
+            // Every drawing asks again whether the person may see it: a right that is gone ends the stream.
+            let deploy = visible(&self.app, &self.user, self.id).await.ok()?;
+            self.over = deploy.state.is_end();
+            let page = page(&self.app, &self.user, self.layout.clone(), deploy).await.ok()?;
+            let html = page.as_live().render().ok()?;
+            if html == self.drawn && !self.over {
+                continue;
+            }
+            let data =
+                format!("<hx-partial hx-target=\"#deploy\" hx-swap=\"outerMorph\">{html}</hx-partial>");
+            self.drawn = html;
+            let id = self.app.clock.now().as_millisecond().to_string();
+            return Some(Sent::default().id(id).event(if self.over { "end" } else { "message" }).data(data));
+        }
+    }
+
+    /// Waits until this deploy moved. `false`: the portal stops.
+    async fn moved(&mut self) -> bool {
+        use tokio::sync::broadcast::error::RecvError;
+        loop {
+            let received = tokio::select! {
+                received = self.pages.recv() => received,
+                () = self.app.shutdown.cancelled() => return false,
+            };
+            match received {
+                Ok(id) if id == self.id => return true,
+                Ok(_) => {}
+                // Too many at once: draw, whatever it was.
+                Err(RecvError::Lagged(_)) => return true,
+                Err(RecvError::Closed) => return false,
+            }
+        }
+    }
+}
+
+/// The deploy, if the person may look into its namespace or asked for it. Anything else does not exist for them.
+pub async fn visible(app: &App, user: &CurrentUser, id: DeployId) -> Result<Deploy> {
+    let mut db = app.db.acquire().await?;
+    let deploy = store::load(&mut db, id).await?.ok_or(Error::NotFound)?;
+    drop(db);
+    let own = deploy.requester.identity == user.identity;
+    if own || access::may_view(app, user, &deploy.place.cluster, &deploy.place.namespace).await? {
+        Ok(deploy)
+    } else {
+        Err(Error::NotFound)
+    }
+}
+
+async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> Result<ShowPage> {
+    let now = app.clock.now();
+    let mut db = app.db.acquire().await?;
+    let decided = store::decisions(&mut db, deploy.id).await?;
+    let happened = store::events(&mut db, deploy.id).await?;
+    let facts = facts(app, &mut db, &deploy, now).await?;
+    drop(db);
+
+    let identities: Vec<_> = decided.iter().map(|decided| decided.person.identity.clone()).collect();
+    let decision = match gates::may_decide(user, &deploy, &identities, now) {
+        Ok(()) => Decision::Open,
+        Err(Refusal::NotWaiting(_)) => Decision::NotWaiting,
+        Err(refusal) => Decision::Refused(refusal.sentence()),
+    };
+    let place = &deploy.place;
+    let url = format!("/services/{}", place.service);
+    let name = format!("Deployment {}", deploy.id);
+    let progress = deploy.progress.clone().unwrap_or_default();
+    let (outcome, evidence) = outcome(&deploy, &happened);
+    Ok(ShowPage {
+        layout: layout
+            .at(Nav::Deployments, &[("Services", "/services"), (&place.service, &url), (&name, "")]),
+        title: deploy.action.title(&place.service),
+        meta: meta(&deploy, now),
+        steps: steps(&deploy, &happened, &decided, &progress.pods),
+        alert: None,
+        note: String::new(),
+        seats: seats(&deploy, &decided),
+        approvals: approvals(&deploy, &decided),
+        decision,
+        may_cancel: gates::may_cancel(user, &deploy).ok().map(|()| "Withdraw".into()),
+        swap: deploy.action.change().map(swap),
+        diffs: deploy.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
+        pods_end: pods_end(&deploy, &progress.pods),
+        pods: progress.pods,
+        outcome,
+        evidence,
+        facts,
+        timeline: happened.iter().rev().map(moment).collect(),
+        roll_back: matches!(deploy.state, At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. }),
+        deploy,
+    })
+}
+
+fn meta(deploy: &Deploy, now: Timestamp) -> Vec<String> {
+    let mut meta = vec![format!("{} asked {} ago", deploy.requester.name, ago(deploy.requested, now))];
+    if let Some(change) = deploy.action.change().filter(|change| !change.replaces_version.is_empty()) {
+        meta.push(format!("Replaces {}", change.replaces_version));
+    }
+    if let At::AwaitingApproval { expires } = deploy.state {
+        meta.push(wording::expires(expires));
+    }
+    if let Some(ended) = deploy.ended {
+        meta.push(format!("Ended {}", clock(ended)));
+    }
+    meta
+}
+
+fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[PodState]) -> Vec<StepRow> {
+    use super::deploy::Event;
+    let at = |is: fn(&Event) -> bool| happened.iter().find(|it| is(&it.event)).map(|it| it.at);
+    let started = at(|event| matches!(event, Event::Started));
+    let written = at(|event| matches!(event, Event::Written { .. }));
+    let rolled_out = at(|event| matches!(event, Event::RolledOut { .. } | Event::Succeeded));
+    let done = at(|event| matches!(event, Event::Succeeded));
+    // The first step that is not done is where it stands; after an end that was no success it is where it stopped.
+    let mut current = Some(deploy.state.class());
+    let mut row = |title, meta: String, is_done: bool| {
+        let state = if is_done { "done" } else { current.take().unwrap_or("todo") };
+        StepRow { title, meta, state }
+    };
+    let mut rows =
+        vec![row("Requested", format!("{} · {}", clock(deploy.requested), deploy.requester.name), true)];
+    if deploy.needs_approval() {
+        let yes = decided.iter().filter(|decided| decided.verdict == Verdict::Approve);
+        let meta = format!("{} of {} approvals", yes.count(), deploy.policy.approvals);
+        rows.push(row("Approval", meta, started.is_some() || matches!(deploy.state, At::Queued)));
+    }
+    let applied = match (written, started) {
+        (Some(at), _) => clock(at),
+        (None, Some(_)) => "writing".into(),
+        (None, None) => String::new(),
+    };
+    rows.push(row("Applied", applied, written.is_some()));
+    let (ready, wanted) = ready(deploy, pods);
+    let rollout =
+        if written.is_some() && wanted > 0 { format!("{ready} of {wanted} pods") } else { String::new() };
+    rows.push(row("Rolling out", rollout, rolled_out.is_some()));
+    let soak = match (done, deploy.policy.soak_seconds) {
+        (Some(at), _) => clock(at),
+        (None, 0) => "no soak here".into(),
+        (None, seconds) => format!("{seconds} s without a restart"),
+    };
+    rows.push(row("Verified", soak, done.is_some()));
+    rows
+}
+
+/// Ready pods of the new kind, and how many there are to be.
+fn ready(deploy: &Deploy, pods: &[PodState]) -> (usize, usize) {
+    let progress = deploy.progress.as_ref().and_then(|progress| progress.note.progress.as_ref());
+    let new = pods.iter().filter(|pod| pod.new);
+    let ready = new.clone().filter(|pod| pod.ready).count();
+    let wanted =
+        progress.map_or(new.count(), |progress| usize::try_from(progress.wanted).unwrap_or_default());
+    (ready, wanted)
+}
+
+fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
+    let (ready, wanted) = ready(deploy, pods);
+    let wanted = wanted.max(ready);
+    match deploy.action.change() {
+        Some(change) => format!("{ready} of {wanted} pods on {}", change.version),
+        None => format!("{ready} of {wanted} pods ready"),
+    }
+}
+
+fn seats(deploy: &Deploy, decided: &[Decided]) -> Vec<Seat> {
+    let mut seats: Vec<Seat> = decided
+        .iter()
+        .map(|decided| {
+            let (class, word) = match decided.verdict {
+                Verdict::Approve => ("ok", "Approved"),
+                Verdict::Reject => ("bad", "Rejected"),
+            };
+            Seat {
+                name: decided.person.name.clone(),
+                title: decided.person.name.clone(),
+                sub: decided.person.username.clone(),
+                class,
+                words: format!("{word} {}", clock(decided.at)),
+                quote: decided.note.clone(),
+            }
+        })
+        .collect();
+    if matches!(deploy.state, At::AwaitingApproval { .. }) {
+        let open = (deploy.policy.approvals as usize).saturating_sub(decided.len());
+        seats.extend((0..open).map(|_| Seat {
+            name: String::new(),
+            title: format!("A member of {}", wording::any_of(&deploy.policy.approvers)),
+            sub: format!("not {}", deploy.requester.name),
+            class: "hold",
+            words: "Waiting".into(),
+            quote: String::new(),
+        }));
+    }
+    seats
+}
+
+fn approvals(deploy: &Deploy, decided: &[Decided]) -> String {
+    let yes = decided.iter().filter(|decided| decided.verdict == Verdict::Approve).count();
+    format!("{yes} of {}, {} rule", deploy.policy.approvals, deploy.place.environment)
+}
+
+fn swap(change: &ImageChange) -> Swap {
+    let image = change.images.values().next().cloned().unwrap_or_default();
+    let repository = change.reference.split('@').next().unwrap_or_default();
+    let repository = repository
+        .rsplit_once(':')
+        .filter(|(_, tag)| !tag.contains('/'))
+        .map_or(repository, |(name, _)| name);
+    Swap {
+        repository: repository.into(),
+        from: change.replaces_version.clone(),
+        to: version_of(&image),
+        digest: change
+            .digest
+            .as_deref()
+            .map(short_digest)
+            .unwrap_or_else(|| "not resolved to a digest".into()),
+    }
+}
+
+/// How it ended, or why it does not go on, with what shows it.
+fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<EvidenceRow>) {
+    use super::deploy::Event;
+    let say =
+        |class, icon, title: &str, text: String| Some(Outcome { class, icon, title: title.into(), text });
+    let note = deploy.progress.as_ref().map(|progress| &progress.note);
+    match &deploy.state {
+        At::Failed { why } => {
+            let stored = happened.iter().rev().find_map(|it| match &it.event {
+                Event::Failed { reason, .. } => reason.clone(),
+                _ => None,
+            });
+            let reason: Option<Reason> = stored.and_then(|value| serde_json::from_value(value).ok());
+            let next = reason.as_ref().map(|reason| reason.action.clone()).unwrap_or_default();
+            let evidence = reason.map(|reason| rows(&reason.evidence)).unwrap_or_default();
+            (say("bad", "octagon-x", why, next), evidence)
+        }
+        At::Superseded { why } => {
+            (say("warn", "triangle-alert", why, wording::ask_again(deploy)), Vec::new())
+        }
+        At::Rejected { by, note } => {
+            (say("bad", "circle-x", &format!("{by} rejected it"), format!("“{note}”")), Vec::new())
+        }
+        At::Expired => {
+            (say("idle", "hourglass", "Nobody decided in time", wording::ask_again(deploy)), Vec::new())
+        }
+        At::Cancelled { by } => {
+            (say("idle", "circle-x", &format!("{by} withdrew it"), "Nothing was changed.".into()), Vec::new())
+        }
+        At::RollingOut { .. } => {
+            let reason = note.and_then(|note| note.reason.as_ref());
+            let outcome = reason
+                .and_then(|reason| say("warn", "triangle-alert", &reason.sentence, reason.action.clone()));
+            (outcome, reason.map(|reason| rows(&reason.evidence)).unwrap_or_default())
+        }
+        At::Queued | At::Applying { .. } => {
+            let sentence = note.map(|note| note.sentence.as_str()).filter(|sentence| !sentence.is_empty());
+            (sentence.and_then(|sentence| say("prog", "hourglass", sentence, String::new())), Vec::new())
+        }
+        At::Requested | At::AwaitingApproval { .. } | At::Verifying { .. } | At::Succeeded => {
+            (None, Vec::new())
+        }
+    }
+}
+
+fn rows(evidence: &[Evidence]) -> Vec<EvidenceRow> {
+    evidence
+        .iter()
+        .map(|item| match item {
+            Evidence::Event { object, text, .. } => {
+                EvidenceRow { title: format!("Event of {object}"), lines: vec![text.clone()] }
+            }
+            Evidence::Log { pod, container, lines } => {
+                EvidenceRow { title: format!("Last log lines of {container} in {pod}"), lines: lines.clone() }
+            }
+            Evidence::Probe { text } => EvidenceRow { title: "Probe".into(), lines: vec![text.clone()] },
+            Evidence::Condition { text } => {
+                EvidenceRow { title: "Condition".into(), lines: vec![text.clone()] }
+            }
+        })
+        .collect()
+}
+
+/// What an approver weighs: what runs now, how long the environment before has run it, who depends on it.
+async fn facts(
+    app: &App,
+    db: &mut sqlx::PgConnection,
+    deploy: &Deploy,
+    now: Timestamp,
+) -> Result<Vec<(String, String)>> {
+    let mut facts = Vec::new();
+    if let Some(change) = deploy.action.change() {
+        let runs = if change.replaces_version.is_empty() { "nothing" } else { &change.replaces_version };
+        facts.push(("Runs now".to_string(), runs.to_string()));
+        if let (Some(required), Some(digest)) = (&deploy.policy.requires, &change.digest) {
+            let since = store::first_success(db, &deploy.place.service, required, digest).await?;
+            let told = since.map_or("never".into(), |at| format!("first {} ago, same digest", ago(at, now)));
+            facts.push((format!("Ran in {required}"), told));
+        }
+        if let Some(manager) = &change.take_over {
+            facts.push(("Takes over".into(), format!("the image field, from {manager}")));
+        }
+        facts.push((
+            "Runs it".into(),
+            if change.is_managed() { "the portal (managed)" } else { "its own Deployment (adopted)" }.into(),
+        ));
+    }
+    let catalogue = app.catalogue.load();
+    if let Some(service) = catalogue.service(&deploy.place.service) {
+        let used_by = &service.used_by;
+        let told = if used_by.is_empty() { "nobody".into() } else { used_by.join(", ") };
+        facts.push(("Depended on by".into(), told));
+    }
+    facts.push(("Approved bytes".into(), short_digest(&format!("sha256:{}", deploy.digest.0))));
+    Ok(facts)
+}
+
+fn moment(happened: &Happened) -> Moment {
+    use super::deploy::Event;
+    let (class, text) = wording::told(&happened.event, &happened.actor);
+    let quote = match &happened.event {
+        Event::Approved { note, .. } | Event::Rejected { note } => note.clone(),
+        Event::Requested { reason } => reason.clone(),
+        _ => String::new(),
+    };
+    Moment { class, text, at: happened.at, quote }
+}

@@ -1,0 +1,185 @@
+//! What to do next with a deploy. No I/O and no clock: the engine brings what it saw and the time, tests bring
+//! a thousand of each.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::deploy::{Deploy, DeployId, Event, State, Written};
+use super::gates::Moved;
+use crate::kube::diagnosis::Reason;
+use crate::kube::rollout::{Progress, Rollout};
+
+/// How often a moving rollout is looked at when nothing wakes the engine earlier.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+/// Patience with a cluster that does not answer. Nothing is lost: the deploy waits where it is.
+const CLUSTER_AWAY: SignedDuration = SignedDuration::from_secs(3);
+/// How long a reason that can't mend itself may stand before the deploy is called failed.
+const FATAL_STANDS: SignedDuration = SignedDuration::from_secs(5);
+
+/// What the engine looked up for the state the deploy is in.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// Nothing has to be looked up in this state.
+    Nothing,
+    /// Queued: what stands before it, and whether it may still run.
+    Gate { ahead: Option<DeployId>, verdict: Result<(), Moved> },
+    /// Applying: whether our write is in the cluster already (a reply may have been lost).
+    Landed(Option<Written>),
+    /// Rolling out or verifying.
+    Rollout { status: Rollout, reason: Option<Reason>, soak: Result<(), String> },
+    /// The cluster does not answer.
+    Away(String),
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Look again then; pages are told why it waits.
+    Wait { until: Timestamp, note: Note },
+    /// Write the change into the cluster.
+    Write,
+    /// Write down what happened.
+    Record(Event),
+}
+
+/// What pages show while a deploy is under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    pub sentence: String,
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    #[serde(default)]
+    pub reason: Option<Reason>,
+}
+
+impl Note {
+    fn says(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), ..Self::default() }
+    }
+}
+
+pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
+    match (&deploy.state, seen) {
+        (State::AwaitingApproval { expires }, _) if now >= *expires => Step::Record(Event::Expired),
+        (State::AwaitingApproval { expires }, _) => Step::Wait { until: *expires, note: Note::default() },
+
+        (_, Seen::Away(why)) => Step::Wait {
+            until: now + CLUSTER_AWAY,
+            note: Note::says(format!(
+                "The cluster {} does not answer: {why}. The deploy waits.",
+                deploy.place.cluster
+            )),
+        },
+
+        (State::Queued, Seen::Gate { ahead: Some(id), .. }) => {
+            Step::Wait { until: now + LOOK_AGAIN, note: Note::says(format!("Waits behind deployment {id}.")) }
+        }
+        (State::Queued, Seen::Gate { verdict: Err(moved), .. }) => {
+            Step::Record(Event::Superseded { why: moved.sentence() })
+        }
+        (State::Queued, Seen::Gate { ahead: None, verdict: Ok(()) }) => Step::Record(Event::Started),
+
+        (State::Applying { .. }, Seen::Landed(Some(written))) => Step::Record(Event::Written {
+            generation: written.generation,
+            marked: written.marked,
+            took_over: None,
+        }),
+        (State::Applying { .. }, Seen::Landed(None)) => Step::Write,
+
+        (State::RollingOut { since, .. }, Seen::Rollout { status, reason, .. }) => {
+            rolling_out(deploy, *since, status, reason.as_ref(), now)
+        }
+        (State::Verifying { until, .. }, Seen::Rollout { status, soak, reason }) => {
+            verifying(*until, status, soak, reason.as_ref(), now)
+        }
+
+        // Looked up for another state than the one it is in: look again at once.
+        (
+            State::Requested
+            | State::Queued
+            | State::Applying { .. }
+            | State::RollingOut { .. }
+            | State::Verifying { .. }
+            | State::Succeeded
+            | State::Rejected { .. }
+            | State::Cancelled { .. }
+            | State::Expired
+            | State::Superseded { .. }
+            | State::Failed { .. },
+            _,
+        ) => Step::Wait { until: now + LOOK_AGAIN, note: Note::default() },
+    }
+}
+
+fn rolling_out(
+    deploy: &Deploy,
+    since: Timestamp,
+    status: &Rollout,
+    reason: Option<&Reason>,
+    now: Timestamp,
+) -> Step {
+    let failed = |why: String| {
+        Step::Record(Event::Failed {
+            why,
+            reason: reason.and_then(|reason| serde_json::to_value(reason).ok()),
+        })
+    };
+    let told = |fallback: String| reason.map_or(fallback, |reason| reason.sentence.clone());
+    match status {
+        Rollout::Done if deploy.policy.soak_seconds == 0 => Step::Record(Event::Succeeded),
+        Rollout::Done => Step::Record(Event::RolledOut { soak_until: now + deploy.policy.soak() }),
+        Rollout::Failed(why) => failed(told(why.clone())),
+        Rollout::Gone => failed("The workload was deleted while it rolled out.".into()),
+        Rollout::Superseded { by } => {
+            Step::Record(Event::Superseded { why: format!("{by} changed the workload while it rolled out.") })
+        }
+        Rollout::Paused => Step::Wait {
+            until: now + LOOK_AGAIN,
+            note: Note::says("The rollout is paused. Resume it with kubectl, or roll back."),
+        },
+        Rollout::Waiting(_) if now >= since + deploy.policy.deadline() => {
+            failed(told(format!("Not ready within {} min.", deploy.policy.deadline_seconds / 60)))
+        }
+        Rollout::Waiting(progress) => {
+            if let Some(reason) = reason.filter(|reason| reason.fatal && now >= since + FATAL_STANDS) {
+                return failed(reason.sentence.clone());
+            }
+            Step::Wait {
+                until: now + LOOK_AGAIN,
+                note: Note {
+                    sentence: progress.sentence.clone(),
+                    progress: Some(progress.clone()),
+                    reason: reason.cloned(),
+                },
+            }
+        }
+    }
+}
+
+fn verifying(
+    until: Timestamp,
+    status: &Rollout,
+    soak: &Result<(), String>,
+    reason: Option<&Reason>,
+    now: Timestamp,
+) -> Step {
+    let failed = |why: String| {
+        Step::Record(Event::Failed {
+            why,
+            reason: reason.and_then(|reason| serde_json::to_value(reason).ok()),
+        })
+    };
+    match (status, soak) {
+        (Rollout::Gone, _) => failed("The workload was deleted while it was watched.".into()),
+        (Rollout::Superseded { by }, _) => Step::Record(Event::Superseded {
+            why: format!("{by} changed the workload while it was watched."),
+        }),
+        (_, Err(why)) => failed(why.clone()),
+        (Rollout::Failed(why), Ok(())) => failed(why.clone()),
+        (Rollout::Done, Ok(())) if now >= until => Step::Record(Event::Succeeded),
+        (Rollout::Done | Rollout::Waiting(_) | Rollout::Paused, Ok(())) => Step::Wait {
+            until: (now + LOOK_AGAIN).min(until.max(now + SignedDuration::from_millis(200))),
+            note: Note::says("All pods are ready. Watching for restarts."),
+        },
+    }
+}

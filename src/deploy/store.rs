@@ -1,0 +1,432 @@
+//! Reading and writing deploys. Every write of a state goes through [`record`]: the event, the new state and the
+//! wake-up of whoever waits for it, in the caller's transaction, under the fence.
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::deploy::{
+    Action, Deploy, DeployId, Digest, Event, ImageChange, Place, Policy, Progress, ShownDiff, State, apply,
+};
+use super::gates::{Approver, Verdict};
+use crate::auth::Person;
+
+/// A deploy that is asked for, before it has a number.
+pub struct NewDeploy<'a> {
+    pub place: &'a Place,
+    pub action: &'a Action,
+    pub requester: &'a Person,
+    pub reason: &'a str,
+    pub policy: &'a Policy,
+    pub digest: &'a Digest,
+    pub shown: &'a [ShownDiff],
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// Inserts a deploy in state Requested. `Err(id)`: the idempotency key was used before, for that deploy.
+pub async fn insert(
+    tx: &mut PgConnection,
+    new: NewDeploy<'_>,
+    now: Timestamp,
+) -> sqlx::Result<Result<DeployId, DeployId>> {
+    let inserted = sqlx::query_scalar!(
+        "insert into deploys (service, team, environment, cluster, namespace, action, requester, reason, policy,
+                              digest, shown, state, detail, idempotency_key, requested)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         on conflict on constraint deploys_idempotency do nothing
+         returning id",
+        new.place.service,
+        new.place.team,
+        new.place.environment,
+        new.place.cluster,
+        new.place.namespace,
+        Json(new.action) as _,
+        Json(new.requester) as _,
+        new.reason,
+        Json(new.policy) as _,
+        new.digest.0,
+        Json(new.shown) as _,
+        State::Requested.name(),
+        Json(State::Requested) as _,
+        new.idempotency_key,
+        now.to_sqlx() as _,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(id) = inserted {
+        return Ok(Ok(DeployId(id)));
+    }
+    let earlier = sqlx::query_scalar!(
+        "select id from deploys where service = $1 and environment = $2 and idempotency_key = $3",
+        new.place.service,
+        new.place.environment,
+        new.idempotency_key,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    Ok(Err(DeployId(earlier)))
+}
+
+pub async fn load(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<Deploy>> {
+    let row = sqlx::query!(
+        r#"select id, service, team, environment, cluster, namespace, action as "action: Json<Action>",
+                  requester as "requester: Json<Person>", reason, policy as "policy: Json<Policy>", digest,
+                  shown as "shown: Json<Vec<ShownDiff>>", detail as "detail: Json<State>", requested, ended, fence,
+                  progress as "progress: Json<Option<Progress>>"
+           from deploys where id = $1"#,
+        id.0
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Deploy {
+        id: DeployId(row.id),
+        place: Place {
+            service: row.service,
+            team: row.team,
+            environment: row.environment,
+            cluster: row.cluster,
+            namespace: row.namespace,
+        },
+        action: row.action.0,
+        requester: row.requester.0,
+        reason: row.reason,
+        policy: row.policy.0,
+        digest: Digest(row.digest),
+        state: row.detail.0,
+        requested: row.requested.to_jiff(),
+        ended: row.ended.map(|at| at.to_jiff()),
+        fence: row.fence,
+        shown: row.shown.0,
+        progress: row.progress.0,
+    }))
+}
+
+/// Loads a deploy for a person's decision: locked until the transaction ends, and with a new fence, so that an
+/// engine that is looking at it right now can't write over the decision.
+pub async fn lock(tx: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<Deploy>> {
+    sqlx::query!("update deploys set fence = fence + 1, lease_until = null where id = $1", id.0)
+        .execute(&mut *tx)
+        .await?;
+    load(tx, id).await
+}
+
+/// Why a recorded event did not take.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRecorded {
+    #[error("another owner holds deploy {0}: this one is fenced off")]
+    Fenced(DeployId),
+    #[error("{event} can’t happen to deploy {id}, which is {state}")]
+    Illegal { id: DeployId, event: String, state: &'static str },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Writes an event down and moves the deploy to the state that follows from it.
+pub async fn record(
+    tx: &mut PgConnection,
+    deploy: &mut Deploy,
+    actor: &str,
+    event: &Event,
+    at: Timestamp,
+) -> Result<(), NotRecorded> {
+    let Some(next) = apply(&deploy.state, event, actor, at) else {
+        return Err(NotRecorded::Illegal {
+            id: deploy.id,
+            event: format!("{event:?}"),
+            state: deploy.state.name(),
+        });
+    };
+    let ended = next.is_end().then_some(at);
+    let seq = sqlx::query_scalar!(
+        r#"update deploys
+           set state = $3, detail = $4, ended = $5, next_event = next_event + 1, wake = now(), lease_until = null
+           where id = $1 and fence = $2
+           returning next_event - 1 as "seq!""#,
+        deploy.id.0,
+        deploy.fence,
+        next.name(),
+        Json(&next) as _,
+        ended.map(|at| at.to_sqlx()) as _,
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or(NotRecorded::Fenced(deploy.id))?;
+    sqlx::query!(
+        "insert into events (deploy, seq, at, actor, event) values ($1, $2, $3, $4, $5)",
+        deploy.id.0,
+        seq,
+        at.to_sqlx() as _,
+        actor,
+        Json(event) as _,
+    )
+    .execute(&mut *tx)
+    .await?;
+    wake(tx, deploy.id).await?;
+    deploy.state = next;
+    deploy.ended = ended;
+    Ok(())
+}
+
+/// Tells engines and open pages, when the transaction commits.
+pub async fn wake(tx: &mut PgConnection, id: DeployId) -> sqlx::Result<()> {
+    sqlx::query!("select pg_notify('deploys', $1)", id.to_string()).fetch_one(tx).await?;
+    Ok(())
+}
+
+/// One line of a deploy's timeline.
+pub struct Happened {
+    pub at: Timestamp,
+    pub actor: String,
+    pub event: Event,
+}
+
+/// Oldest first.
+pub async fn events(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Happened>> {
+    let rows = sqlx::query!(
+        r#"select at, actor, event as "event: Json<Event>" from events where deploy = $1 order by seq"#,
+        id.0
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Happened { at: row.at.to_jiff(), actor: row.actor, event: row.event.0 })
+        .collect())
+}
+
+/// A decision on a deploy.
+pub struct Decided {
+    pub person: Person,
+    pub verdict: Verdict,
+    pub note: String,
+    pub at: Timestamp,
+}
+
+/// Oldest first.
+pub async fn decisions(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Decided>> {
+    let rows = sqlx::query!(
+        r#"select person as "person: Json<Person>", verdict, note, at from approvals
+           where deploy = $1 order by at"#,
+        id.0
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Decided {
+            person: row.person.0,
+            verdict: if row.verdict == "approve" { Verdict::Approve } else { Verdict::Reject },
+            note: row.note,
+            at: row.at.to_jiff(),
+        })
+        .collect())
+}
+
+/// Those who said yes, with the groups of their newest sign-in where they have one: somebody who was taken out
+/// of the group since then no longer counts.
+pub async fn approvers(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Approver>> {
+    let rows = sqlx::query!(
+        r#"select coalesce(s.person, a.person) as "person!: Json<Person>", a.seen
+           from approvals a
+           left join lateral (
+               select person from sessions
+               where issuer = a.issuer and subject = a.subject order by created desc limit 1
+           ) s on true
+           where a.deploy = $1 and a.verdict = 'approve'"#,
+        id.0
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| Approver { person: row.person.0, seen: Digest(row.seen) }).collect())
+}
+
+/// A success on a target.
+#[derive(Clone, Debug)]
+pub struct Release {
+    pub id: i64,
+    pub version: String,
+    /// Container to image, by digest.
+    pub change: ImageChange,
+    pub by: Person,
+    pub approved: bool,
+    pub at: Timestamp,
+}
+
+/// Newest first, the last 20.
+pub async fn releases(db: &mut PgConnection, service: &str, environment: &str) -> sqlx::Result<Vec<Release>> {
+    let rows = sqlx::query!(
+        r#"select id, version, change as "change: Json<ImageChange>", by_person as "by: Json<Person>",
+                  approved, at
+           from releases where service = $1 and environment = $2 order by id desc limit 20"#,
+        service,
+        environment,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Release {
+            id: row.id,
+            version: row.version,
+            change: row.change.0,
+            by: row.by.0,
+            approved: row.approved,
+            at: row.at.to_jiff(),
+        })
+        .collect())
+}
+
+/// Writes the success down as a release, to be rolled back to.
+pub async fn release(
+    tx: &mut PgConnection,
+    deploy: &Deploy,
+    change: &ImageChange,
+    at: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into releases (deploy, service, environment, version, digest, change, by_person, approved, at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        deploy.id.0,
+        deploy.place.service,
+        deploy.place.environment,
+        change.version,
+        change.digest,
+        Json(change) as _,
+        Json(&deploy.requester) as _,
+        deploy.policy.approvals > 0,
+        at.to_sqlx() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// When an environment first ran a digest with success.
+pub async fn first_success(
+    db: &mut PgConnection,
+    service: &str,
+    environment: &str,
+    digest: &str,
+) -> sqlx::Result<Option<Timestamp>> {
+    let at = sqlx::query_scalar!(
+        "select at from releases where service = $1 and environment = $2 and digest = $3 order by id limit 1",
+        service,
+        environment,
+        digest,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(at.map(|at| at.to_jiff()))
+}
+
+/// A release that landed on the target after `since`, by another deploy.
+pub async fn newer_release(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select version from releases
+         where service = $1 and environment = $2 and at > $3 and deploy <> $4 order by id desc limit 1",
+        deploy.place.service,
+        deploy.place.environment,
+        deploy.requested.to_sqlx() as _,
+        deploy.id.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// What stands before a queued deploy on its target: what runs there, or an earlier one in the queue.
+pub async fn ahead(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Result<Option<DeployId>> {
+    let id = sqlx::query_scalar!(
+        "select id from deploys
+         where service = $1 and environment = $2 and id <> $3 and ended is null
+           and (state in ('applying', 'rolling_out', 'verifying') or (state = 'queued' and id < $3))
+         order by id limit 1",
+        deploy.place.service,
+        deploy.place.environment,
+        deploy.id.0,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(id.map(DeployId))
+}
+
+/// Takes the next due deploy: its lease and a new fence. `None`: nothing is due.
+pub async fn claim(db: &mut PgConnection, owner: Uuid, lease_seconds: f64) -> sqlx::Result<Option<DeployId>> {
+    let id = sqlx::query_scalar!(
+        "update deploys
+         set lease_owner = $1, lease_until = now() + make_interval(secs => $2), fence = fence + 1
+         where id = (
+             select id from deploys
+             where ended is null and wake <= now() and (lease_until is null or lease_until < now())
+             order by wake
+             limit 1
+             for update skip locked
+         )
+         returning id",
+        owner,
+        lease_seconds,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(id.map(DeployId))
+}
+
+/// Makes the lease longer right before a write to the cluster. `false`: somebody else owns the deploy by now.
+pub async fn still_ours(db: &mut PgConnection, deploy: &Deploy, lease_seconds: f64) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update deploys set lease_until = now() + make_interval(secs => $3)
+         where id = $1 and fence = $2 and lease_until > now()",
+        deploy.id.0,
+        deploy.fence,
+        lease_seconds,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Puts a deploy back until `seconds` from now, with what was seen. Pages are told only when that changed.
+pub async fn rest(
+    tx: &mut PgConnection,
+    deploy: &Deploy,
+    seconds: f64,
+    progress: Option<&Progress>,
+) -> Result<(), NotRecorded> {
+    let done = sqlx::query!(
+        "update deploys
+         set wake = now() + make_interval(secs => $3), lease_until = null, progress = coalesce($4, progress)
+         where id = $1 and fence = $2",
+        deploy.id.0,
+        deploy.fence,
+        seconds,
+        progress.map(|progress| Json(progress)) as _,
+    )
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() != 1 {
+        return Err(NotRecorded::Fenced(deploy.id));
+    }
+    if progress.is_some() && progress != deploy.progress.as_ref() {
+        sqlx::query!("select pg_notify('deploy_pages', $1)", deploy.id.to_string()).fetch_one(tx).await?;
+    }
+    Ok(())
+}
+
+/// The deploy that is queued or under way on a target.
+pub async fn active(
+    db: &mut PgConnection,
+    service: &str,
+    environment: &str,
+) -> sqlx::Result<Option<DeployId>> {
+    let id = sqlx::query_scalar!(
+        "select id from deploys
+         where service = $1 and environment = $2 and state in ('queued', 'applying', 'rolling_out', 'verifying')
+         order by id limit 1",
+        service,
+        environment,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(id.map(DeployId))
+}

@@ -1,0 +1,96 @@
+//! Asking for a change: one transaction inserts the deploy, its first events and the audit row. From the moment it
+//! commits, the change is the engine's to carry out, whatever happens to this process.
+
+use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
+use super::store::{self, NewDeploy};
+use crate::app::App;
+use crate::auth::CurrentUser;
+use crate::events::{self, Entry, Origin};
+use crate::web::{Error, Result};
+
+/// A change that passed every check.
+pub struct Ask<'a> {
+    pub place: &'a Place,
+    pub policy: &'a Policy,
+    pub action: &'a Action,
+    pub reason: &'a str,
+    pub shown: &'a [ShownDiff],
+    /// From the form: sending it twice makes one deploy.
+    pub key: &'a str,
+}
+
+/// Stores the request and wakes the engine. The same key answers with the same deploy.
+pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>) -> Result<DeployId> {
+    let now = app.clock.now();
+    let digest = Digest::of(ask.place, ask.action, ask.policy);
+    let mut tx = app.db.begin().await?;
+    let new = NewDeploy {
+        place: ask.place,
+        action: ask.action,
+        requester: user,
+        reason: ask.reason,
+        policy: ask.policy,
+        digest: &digest,
+        shown: ask.shown,
+        idempotency_key: Some(ask.key).filter(|key| !key.is_empty()),
+    };
+    let id = match store::insert(&mut tx, new, now).await? {
+        Ok(id) => id,
+        Err(earlier) => return Ok(earlier),
+    };
+    let mut deploy = store::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
+    store::record(&mut tx, &mut deploy, &user.name, &Event::Requested { reason: ask.reason.into() }, now)
+        .await?;
+
+    if matches!(ask.action, Action::RollBack { .. }) {
+        give_way(&mut tx, user, ask.place, id, now).await?;
+    }
+    let next = if deploy.needs_approval() {
+        Event::ApprovalAsked { needed: ask.policy.approvals, expires: now + ask.policy.expires() }
+    } else {
+        Event::Queued { behind: store::ahead(&mut tx, &deploy).await? }
+    };
+    store::record(&mut tx, &mut deploy, &user.name, &next, now).await?;
+    let entry = Entry {
+        action: &format!("{}.request", ask.action.verb()),
+        target: format!("{}/{}", ask.place.service, ask.place.environment),
+        outcome: deploy.state.name(),
+        detail: serde_json::json!({
+            "deploy": id,
+            "change": ask.action.short(),
+            "digest": digest,
+            "reason": ask.reason,
+            "took_over": ask.action.change().and_then(|change| change.take_over.as_ref()),
+        }),
+    };
+    events::audit(&mut tx, user, origin, now, entry).await?;
+    tx.commit().await?;
+    app.counts.forget();
+    Ok(id)
+}
+
+/// A rollback does not wait for the rollout it undoes: what is rolling out on its target ends here. Its write is in
+/// the cluster already, so nothing of it can land later.
+async fn give_way(
+    tx: &mut sqlx::PgConnection,
+    user: &CurrentUser,
+    place: &Place,
+    by: DeployId,
+    now: jiff::Timestamp,
+) -> Result<()> {
+    let moving = sqlx::query_scalar!(
+        "select id from deploys
+         where service = $1 and environment = $2 and id <> $3 and state in ('rolling_out', 'verifying')
+         for update",
+        place.service,
+        place.environment,
+        by.0,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(moving) = moving else { return Ok(()) };
+    let Some(mut moving) = store::lock(&mut *tx, DeployId(moving)).await? else { return Ok(()) };
+    let why = format!("{} rolled back with deployment {by} while it rolled out.", user.name);
+    store::record(tx, &mut moving, &user.name, &Event::Superseded { why }, now).await?;
+    Ok(())
+}

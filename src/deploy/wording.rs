@@ -1,0 +1,211 @@
+//! Every sentence of this slice, in one place, so that one person can read and improve them all.
+
+use jiff::Timestamp;
+
+use super::deploy::{Action, Deploy, Event, Size, State};
+use super::gates::{Moved, Refusal};
+use crate::web::filters::{clock, short_digest};
+
+impl Refusal {
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::NotWaiting(state) => {
+                format!("This deploy no longer waits for approval: it is {}.", words(state))
+            }
+            Self::Expired(at) => {
+                format!("This request expired at {}. It has to be asked for again.", clock(*at))
+            }
+            Self::OwnRequest => "You asked for this deploy, so somebody else has to approve it.".into(),
+            Self::NotAnApprover(groups) => {
+                format!("Members of {} can approve this. You are in none of those groups.", any_of(groups))
+            }
+            Self::DecidedAlready => "You have decided already. Each person counts once.".into(),
+            Self::SeenOther => {
+                "What would run is not what your page showed. Look at it again, then decide.".into()
+            }
+            Self::NoteNeeded => "Say why. The requester reads it, and it is kept in the audit trail.".into(),
+            Self::TooLateToCancel(state) => {
+                format!(
+                    "This deploy is {}, so there is nothing left to cancel. Roll back instead.",
+                    words(state)
+                )
+            }
+            Self::NotYoursToCancel => {
+                "Only the person who asked, or an approver, can withdraw this deploy.".into()
+            }
+        }
+    }
+}
+
+impl Moved {
+    /// What moved; the page adds who has to act.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Environment => "The environment is no longer in the portal’s configuration.".into(),
+            Self::Policy => "The rules of this environment changed after it was asked for.".into(),
+            Self::Tag { was, is } => format!(
+                "The image behind the tag changed: asked for was {}, the tag now is {}.",
+                short_digest(was),
+                short_digest(is)
+            ),
+            Self::NewerRelease { version } => {
+                format!("{version} was released here after this was asked for.")
+            }
+            Self::Running => "What runs here is not what ran when this was asked for.".into(),
+            Self::RequesterLostRight => "The person who asked may no longer change this workload.".into(),
+            Self::ApprovalsLost { have, needed } => {
+                format!("{have} of {needed} approvals still count: an approver lost the right to approve.")
+            }
+        }
+    }
+}
+
+/// "payments-managers or platform".
+pub fn any_of(groups: &[String]) -> String {
+    match groups {
+        [] => "no group".into(),
+        [one] => one.clone(),
+        [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// A state's name as people say it.
+pub fn words(state: &str) -> &'static str {
+    match state {
+        "requested" => "requested",
+        "awaiting_approval" => "awaiting approval",
+        "queued" => "queued",
+        "applying" => "being applied",
+        "rolling_out" => "rolling out",
+        "verifying" => "being verified",
+        "succeeded" => "done",
+        "rejected" => "rejected",
+        "cancelled" => "withdrawn",
+        "expired" => "expired",
+        "superseded" => "void",
+        _ => "failed",
+    }
+}
+
+impl State {
+    /// Words of the badge.
+    pub fn badge(&self) -> &'static str {
+        match self {
+            Self::Requested => "Requested",
+            Self::AwaitingApproval { .. } => "Awaiting approval",
+            Self::Queued => "Queued",
+            Self::Applying { .. } => "Applying",
+            Self::RollingOut { .. } => "Rolling out",
+            Self::Verifying { .. } => "Verifying",
+            Self::Succeeded => "Done",
+            Self::Rejected { .. } => "Rejected",
+            Self::Cancelled { .. } => "Withdrawn",
+            Self::Expired => "Expired",
+            Self::Superseded { .. } => "Void",
+            Self::Failed { .. } => "Failed",
+        }
+    }
+
+    /// Status class of the design kit, without `is-`.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Requested | Self::Queued | Self::Cancelled { .. } | Self::Expired => "idle",
+            Self::AwaitingApproval { .. } => "hold",
+            Self::Applying { .. } | Self::RollingOut { .. } | Self::Verifying { .. } => "prog",
+            Self::Succeeded => "ok",
+            Self::Superseded { .. } => "warn",
+            Self::Rejected { .. } | Self::Failed { .. } => "bad",
+        }
+    }
+}
+
+impl Action {
+    /// "Deploy checkout-api v1.1.0".
+    pub fn title(&self, service: &str) -> String {
+        match self {
+            Self::Deploy(change) => format!("Deploy {service} {}", change.version),
+            Self::RollBack { change, .. } => format!("Roll back {service} to {}", change.version),
+            Self::Restart { .. } => format!("Restart {service}"),
+            Self::Scale { to, .. } => format!("Scale {service} to {}", to.words()),
+        }
+    }
+
+    /// "v1.0.0 to v1.1.0", for rows that name the service beside it.
+    pub fn short(&self) -> String {
+        match self {
+            Self::Deploy(change) | Self::RollBack { change, .. } if change.replaces_version.is_empty() => {
+                change.version.clone()
+            }
+            Self::Deploy(change) | Self::RollBack { change, .. } => {
+                format!("{} to {}", change.replaces_version, change.version)
+            }
+            Self::Restart { .. } => "restart".into(),
+            Self::Scale { from, to, .. } => format!("{} to {}", from.words(), to.words()),
+        }
+    }
+
+    /// The noun of the audit trail's `noun.verb`.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Deploy(_) => "deploy",
+            Self::RollBack { .. } => "rollback",
+            Self::Restart { .. } => "restart",
+            Self::Scale { .. } => "scale",
+        }
+    }
+
+    /// Icon of the sprite.
+    pub fn icon(&self) -> &'static str {
+        match self {
+            Self::Deploy(_) => "rocket",
+            Self::RollBack { .. } => "undo-2",
+            Self::Restart { .. } => "rotate-cw",
+            Self::Scale { .. } => "scaling",
+        }
+    }
+}
+
+impl Size {
+    pub fn words(&self) -> String {
+        match self {
+            Self::Replicas { replicas: 1 } => "1 replica".into(),
+            Self::Replicas { replicas } => format!("{replicas} replicas"),
+            Self::Autoscaler { min, max, .. } => format!("{min} to {max} replicas"),
+        }
+    }
+}
+
+/// One row of the timeline: status class and sentence.
+pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
+    match event {
+        Event::Requested { .. } => ("idle", format!("{actor} asked for this")),
+        Event::ApprovalAsked { needed: 1, .. } => ("hold", "Waits for 1 approval".into()),
+        Event::ApprovalAsked { needed, .. } => ("hold", format!("Waits for {needed} approvals")),
+        Event::Approved { have, needed, .. } => ("ok", format!("{actor} approved, {have} of {needed}")),
+        Event::Queued { behind: Some(id) } => ("idle", format!("Queued behind deployment {id}")),
+        Event::Queued { behind: None } => ("idle", "Queued".into()),
+        Event::Rejected { .. } => ("bad", format!("{actor} rejected it")),
+        Event::Cancelled => ("idle", format!("{actor} withdrew it")),
+        Event::Expired => ("idle", "Expired: nobody decided in time".into()),
+        Event::Superseded { why } => ("warn", format!("Void. {why}")),
+        Event::Started => ("prog", "Every check passed again, applying".into()),
+        Event::Written { took_over: Some(manager), .. } => {
+            ("ok", format!("The cluster took the change; the image field was taken over from {manager}"))
+        }
+        Event::Written { took_over: None, .. } => ("ok", "The cluster took the change".into()),
+        Event::Noted { text } => ("prog", text.clone()),
+        Event::RolledOut { .. } => ("ok", "All pods are new and ready".into()),
+        Event::Succeeded => ("ok", "Done".into()),
+        Event::Failed { why, .. } => ("bad", why.clone()),
+    }
+}
+
+/// Who has to act after a deploy became void.
+pub fn ask_again(deploy: &Deploy) -> String {
+    format!("{} has to ask again.", deploy.requester.name)
+}
+
+/// The line under the title of a deploy that waits.
+pub fn expires(at: Timestamp) -> String {
+    format!("Expires {}", clock(at))
+}

@@ -1,0 +1,402 @@
+//! Deploys from the form to the cluster: real namespaces, real pods, people who really signed in.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use pilothouse::events::{Chain, verify_chain};
+use serde_json::{Value, json};
+
+use crate::support::cluster::Sandbox;
+use crate::support::{Browser, World, state};
+
+const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
+
+/// A portal with one service, `shop`, that runs v1.0.0 in two namespaces of its own, put there with kubectl.
+struct Shop {
+    world: World,
+    staging: Sandbox,
+    production: Sandbox,
+    _files: tempfile::TempDir,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let staging = Sandbox::new("staging", json!({})).await;
+        let production = Sandbox::new("production", json!({})).await;
+        for sandbox in [&staging, &production] {
+            put_with_kubectl(sandbox).await;
+        }
+        let files = tempfile::tempdir().unwrap();
+        std::fs::write(files.path().join("catalog-info.yaml"), CATALOGUE).unwrap();
+        let namespace = |environment: &str, sandbox: &Sandbox| {
+            let head = format!("name = \"{environment}\"\ncluster = \"dev\"\nnamespace = ");
+            (format!("{head}\"{{team}}-{{environment}}\""), format!("{head}\"{}\"", sandbox.namespace))
+        };
+        let (from_staging, to_staging) = namespace("staging", &staging);
+        let (from_production, to_production) = namespace("production", &production);
+        let world = World::builder()
+            .replace("paths = [\"demo/catalogue\"]", &format!("paths = [{:?}]", files.path()))
+            .replace(&from_staging, &to_staging)
+            .replace(&from_production, &to_production)
+            .start()
+            .await;
+        let shop = Self { world, staging, production, _files: files };
+        // The import and the first look at the cluster take a moment.
+        let maya = shop.maya().await;
+        until("the form offers versions", async || {
+            let page = maya.get("/services/shop/staging/deploy").await;
+            (page.status == 200 && page.text.contains("runs v1.0.0")).then_some(())
+        })
+        .await;
+        shop
+    }
+
+    async fn maya(&self) -> Browser {
+        self.world.as_("maya").await
+    }
+
+    async fn omar(&self) -> Browser {
+        self.world.as_("omar").await
+    }
+
+    /// Asks for a version as the form does, and gives back the number of the deploy.
+    async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
+        let page = self.ask(who, environment, version, "").await;
+        page.parse().unwrap_or_else(|_| panic!("not sent: {page}"))
+    }
+
+    /// The number of the deploy, or the refused page.
+    async fn ask(&self, who: &Browser, environment: &str, version: &str, key: &str) -> String {
+        let path = format!("/services/shop/{environment}/deploy");
+        let form = who.get(&format!("{path}?version={version}&take_over=yes")).await;
+        let seen = hidden(&form.text, "seen");
+        let fields = [
+            ("version", version),
+            ("take_over", "yes"),
+            ("reason", "a test asks"),
+            ("seen", &seen),
+            ("key", key),
+        ];
+        let page = who.post(&path, &fields).await;
+        match page.status.as_u16() {
+            303 => page.location().trim_start_matches("/deploys/").to_string(),
+            _ => page.text,
+        }
+    }
+
+    async fn state(&self, id: i64) -> String {
+        sqlx::query_scalar("select state from deploys where id = $1")
+            .bind(id)
+            .fetch_one(&self.world.app.db)
+            .await
+            .unwrap()
+    }
+
+    async fn ends_as(&self, id: i64, wanted: &str) {
+        let state = until("the deploy ends", async || {
+            let ended: bool = sqlx::query_scalar("select ended is not null from deploys where id = $1")
+                .bind(id)
+                .fetch_one(&self.world.app.db)
+                .await
+                .unwrap();
+            if ended { Some(self.state(id).await) } else { None }
+        })
+        .await;
+        let detail: Value = sqlx::query_scalar("select detail from deploys where id = $1")
+            .bind(id)
+            .fetch_one(&self.world.app.db)
+            .await
+            .unwrap();
+        assert_eq!(state, wanted, "{detail}");
+    }
+}
+
+const CATALOGUE: &str = "
+apiVersion: backstage.io/v1alpha1
+kind: Group
+metadata: {name: payments}
+spec: {type: team, children: []}
+---
+apiVersion: backstage.io/v1alpha1
+kind: Component
+metadata:
+  name: shop
+  description: Sells things
+spec: {type: service, lifecycle: production, owner: payments}
+";
+
+async fn put_with_kubectl(sandbox: &Sandbox) {
+    let deployment = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "shop", "labels": {"app.kubernetes.io/name": "shop"}},
+        "spec": {
+            "replicas": 1,
+            "progressDeadlineSeconds": 30,
+            "selector": {"matchLabels": {"app": "shop"}},
+            "template": {
+                "metadata": {"labels": {"app": "shop"}},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
+                    "name": "shop",
+                    "image": format!("{REPOSITORY}:v1.0.0"),
+                    "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+                    "resources": {"limits": {"memory": "64Mi"}},
+                }]},
+            },
+        },
+    });
+    let params = PostParams { field_manager: Some("kubectl-create".into()), ..PostParams::default() };
+    deployments(sandbox).create(&params, &serde_json::from_value(deployment).unwrap()).await.unwrap();
+}
+
+fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
+    Api::namespaced(sandbox.admin.clone(), &sandbox.namespace)
+}
+
+async fn image(sandbox: &Sandbox) -> String {
+    let found = deployments(sandbox).get("shop").await.unwrap();
+    found.spec.unwrap().template.spec.unwrap().containers[0].image.clone().unwrap()
+}
+
+/// Writes to the Deployment that changed its generation, from the API server's audit log: (person, generation).
+fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
+    let log = std::fs::read_to_string(state().join("cluster/audit.log")).unwrap();
+    let mut seen = Vec::new();
+    for line in log.lines().filter(|line| line.contains(&sandbox.namespace)) {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let object = &event["objectRef"];
+        let is_write = object["resource"] == "deployments"
+            && object["subresource"].is_null()
+            && object["namespace"] == sandbox.namespace.as_str()
+            && ["create", "patch", "update"].iter().any(|verb| event["verb"] == *verb)
+            && !event["requestURI"].as_str().unwrap_or_default().contains("dryRun");
+        let Some(generation) = event["responseObject"]["metadata"]["generation"].as_i64().filter(|_| is_write) else {
+            continue;
+        };
+        let who = event["impersonatedUser"]["username"].as_str().unwrap_or("somebody without impersonation");
+        if seen.last().is_none_or(|(_, last)| generation > *last) {
+            seen.push((who.to_string(), generation));
+        }
+    }
+    seen
+}
+
+fn hidden(html: &str, name: &str) -> String {
+    let marker = format!("name=\"{name}\" value=\"");
+    let rest = html.split_once(&marker).map(|(_, rest)| rest).unwrap_or_default();
+    rest.split('"').next().unwrap_or_default().to_string()
+}
+
+async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let started = std::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(120) {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{what}: not within two minutes");
+}
+
+/// The invariants of the engine that can be read off the outside after any run (I1, I5, and the audit chain).
+async fn invariants_hold(shop: &Shop) {
+    let db = &shop.world.app.db;
+    let gaps: i64 = sqlx::query_scalar(
+        "select count(*) from (select deploy, seq, row_number() over (partition by deploy order by seq) as n from events) e
+         where seq <> n",
+    )
+    .fetch_one(db)
+    .await
+    .unwrap();
+    assert_eq!(gaps, 0, "the events of a deploy have a gap");
+    assert!(matches!(verify_chain(db).await.unwrap(), Chain::Intact(rows) if rows > 0));
+}
+
+#[tokio::test]
+async fn a_staging_deploy_lands_once_and_in_the_name_of_the_person_who_asked() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+
+    let id = shop.deploy(&maya, "staging", "v1.1.0").await;
+    shop.ends_as(id, "succeeded").await;
+
+    assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@sha256:")));
+    assert_eq!(generations(&shop.staging).last(), Some(&("maya@acme.example".to_string(), 2)));
+    let page = maya.get(&format!("/deploys/{id}")).await;
+    assert!(page.text.contains("Deploy shop v1.1.0") && page.text.contains("Done"));
+    invariants_hold(&shop).await;
+}
+
+#[tokio::test]
+async fn production_wants_the_same_bytes_in_staging_first_and_the_form_says_so_before() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+
+    let form = maya.get("/services/shop/production/deploy?version=v1.1.0").await;
+    assert!(form.text.contains("Staging has not run it"), "the form does not say what is missing");
+    let refused = shop.ask(&maya, "production", "v1.1.0", "").await;
+    assert!(refused.contains("Not sent."), "{refused}");
+}
+
+#[tokio::test]
+async fn a_production_deploy_waits_for_somebody_else_and_then_lands_by_itself() {
+    let shop = Shop::open().await;
+    let (maya, omar) = (shop.maya().await, shop.omar().await);
+    let staged = shop.deploy(&maya, "staging", "v1.1.0").await;
+    shop.ends_as(staged, "succeeded").await;
+
+    let id = shop.deploy(&maya, "production", "v1.1.0").await;
+    assert_eq!(shop.state(id).await, "awaiting_approval");
+    assert!(omar.get("/approvals").await.text.contains("Waiting for you"));
+
+    let path = format!("/deploys/{id}/approval");
+    let own = maya.post(&path, &[("decision", "approve"), ("seen", &seen(&omar, id).await)]).await;
+    assert_eq!(own.status, 422);
+    assert!(own.text.contains("You asked for this deploy, so somebody else has to approve it."));
+
+    let stale = omar.post(&path, &[("decision", "approve"), ("seen", "another digest")]).await;
+    assert!(stale.text.contains("What would run is not what your page showed."));
+    let mute = omar.post(&path, &[("decision", "reject"), ("seen", &seen(&omar, id).await)]).await;
+    assert!(mute.text.contains("Say why."));
+    assert_eq!(generations(&shop.production).len(), 1, "something was written before the approval");
+
+    let yes = omar.post(&path, &[("decision", "approve"), ("seen", &seen(&omar, id).await)]).await;
+    assert_eq!(yes.status, 303);
+    shop.ends_as(id, "succeeded").await;
+    assert_eq!(generations(&shop.production).last(), Some(&("maya@acme.example".to_string(), 2)));
+    invariants_hold(&shop).await;
+}
+
+/// The digest on the approver's page.
+async fn seen(who: &Browser, id: i64) -> String {
+    hidden(&who.get(&format!("/deploys/{id}")).await.text, "seen")
+}
+
+#[tokio::test]
+async fn an_approval_is_void_once_something_else_runs() {
+    let shop = Shop::open().await;
+    let (maya, omar) = (shop.maya().await, shop.omar().await);
+    let staged = shop.deploy(&maya, "staging", "v1.1.0").await;
+    shop.ends_as(staged, "succeeded").await;
+    let id = shop.deploy(&maya, "production", "v1.1.0").await;
+
+    let image = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "shop", "image": format!("{REPOSITORY}:v1.5.0")}
+    ]}}}});
+    let patch = Patch::Strategic(image);
+    deployments(&shop.production).patch("shop", &PatchParams::default(), &patch).await.unwrap();
+
+    omar.post(&format!("/deploys/{id}/approval"), &[("decision", "approve"), ("seen", &seen(&omar, id).await)]).await;
+    assert_eq!(shop.state(id).await, "superseded");
+    let page = omar.get(&format!("/deploys/{id}")).await;
+    assert!(page.text.contains("What runs here is not what ran when this was asked for."));
+    assert!(page.text.contains("Maya Okafor has to ask again."));
+    assert_eq!(generations(&shop.production).iter().filter(|(who, _)| who == "maya@acme.example").count(), 0);
+}
+
+#[tokio::test]
+async fn a_crashing_version_fails_with_its_reason_and_is_rolled_back() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let good = shop.deploy(&maya, "staging", "v1.1.0").await;
+    shop.ends_as(good, "succeeded").await;
+
+    let bad = shop.deploy(&maya, "staging", "v1.3.0").await;
+    shop.ends_as(bad, "failed").await;
+    let page = maya.get(&format!("/deploys/{bad}")).await;
+    assert!(page.text.contains("FATAL config: DATABASE_URL is not set"), "the last log line is not shown");
+
+    let form = maya.get("/services/shop/staging/rollback").await;
+    let key = hidden(&form.text, "key");
+    let sent = maya.post("/services/shop/staging/rollback", &[("key", &key)]).await;
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    let id = sent.location().trim_start_matches("/deploys/").parse().unwrap();
+    shop.ends_as(id, "succeeded").await;
+    assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
+    invariants_hold(&shop).await;
+}
+
+#[tokio::test]
+async fn a_withdrawn_deploy_is_never_written() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let staged = shop.deploy(&maya, "staging", "v1.1.0").await;
+    shop.ends_as(staged, "succeeded").await;
+    let id = shop.deploy(&maya, "production", "v1.1.0").await;
+
+    let gone = maya.post(&format!("/deploys/{id}/cancellation"), &[]).await;
+    assert_eq!(gone.status, 303, "{}", gone.text);
+    assert_eq!(shop.state(id).await, "cancelled");
+    let omar = shop.omar().await;
+    let late = omar.post(&format!("/deploys/{id}/approval"), &[("decision", "approve"), ("seen", "x")]).await;
+    assert!(late.text.contains("no longer waits for approval"));
+    assert_eq!(generations(&shop.production).len(), 1);
+}
+
+#[tokio::test]
+async fn sending_the_form_twice_makes_one_deploy() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let first = shop.ask(&maya, "staging", "v1.1.0", "the-same-key").await;
+    let second = shop.ask(&maya, "staging", "v1.1.0", "the-same-key").await;
+    assert_eq!(first, second);
+    shop.ends_as(first.parse().unwrap(), "succeeded").await;
+    assert_eq!(generations(&shop.staging).len(), 2);
+}
+
+#[tokio::test]
+async fn scale_and_restart_go_the_same_way() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let scaled = maya.post("/services/shop/staging/scale", &[("replicas", "2"), ("key", "a")]).await;
+    assert_eq!(scaled.status, 303, "{}", scaled.text);
+    let id = scaled.location().trim_start_matches("/deploys/").parse().unwrap();
+    shop.ends_as(id, "succeeded").await;
+    assert_eq!(deployments(&shop.staging).get("shop").await.unwrap().spec.unwrap().replicas, Some(2));
+
+    let restarted = maya.post("/services/shop/staging/restart", &[("key", "b")]).await;
+    assert_eq!(restarted.status, 303, "{}", restarted.text);
+    let id = restarted.location().trim_start_matches("/deploys/").parse().unwrap();
+    shop.ends_as(id, "succeeded").await;
+    let status = deployments(&shop.staging).get("shop").await.unwrap().status.unwrap();
+    assert_eq!(status.updated_replicas, Some(2));
+
+    for odd in ["", "-1", "many", "1001", "2"] {
+        let refused = maya.post("/services/shop/staging/scale", &[("replicas", odd), ("key", "c")]).await;
+        assert_eq!(refused.status, 422, "{odd:?} was taken");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_yours_does_not_exist() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let id = shop.deploy(&maya, "staging", "v1.1.0").await;
+    let noor = shop.world.as_("noor").await;
+    for path in [
+        format!("/deploys/{id}"),
+        format!("/deploys/{id}/live"),
+        "/services/shop/staging/deploy".into(),
+        "/services/shop/staging/scale".into(),
+        "/services/shop/staging/restart".into(),
+        "/services/shop/staging/rollback".into(),
+    ] {
+        assert_eq!(noor.get(&path).await.status, 404, "{path}");
+    }
+    let sent = noor.post("/services/shop/staging/restart", &[("key", "x")]).await;
+    assert_eq!(sent.status, 404);
+    assert_eq!(noor.post(&format!("/deploys/{id}/cancellation"), &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_second_replica_carries_on_where_the_first_stopped() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let (_other, _browser) = shop.world.replica().await;
+    let id = shop.deploy(&maya, "staging", "v1.1.0").await;
+    // The first replica stops in the middle; what it had claimed is the other's.
+    shop.world.app.shutdown.cancel();
+    shop.ends_as(id, "succeeded").await;
+    assert_eq!(generations(&shop.staging).len(), 2, "the change was written more than once");
+}
