@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use super::search::Index;
 use super::service::Service;
+use crate::web::filters;
 
 /// Everything the company runs.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     /// By name.
     services: Vec<Service>,
-    /// Display names of groups, where they have one.
-    titles: BTreeMap<String, String>,
     index: Index,
     filed: Vec<Filed>,
     pub(super) teams: Vec<Facet>,
@@ -54,15 +53,15 @@ pub enum Order {
 }
 
 impl Catalogue {
-    /// `titles`: display names of groups by group name.
+    /// `titles`: display names of groups by group name, to search for.
     pub fn new(mut services: Vec<Service>, titles: BTreeMap<String, String>) -> Self {
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services.dedup_by(|b, a| a.name == b.name);
         services.shrink_to_fit();
-        let title = |team: &str| titles.get(team).cloned().unwrap_or_else(|| capitalised(team));
-        let (teams, team_of) = facets(&services, |service| service.team.clone(), title);
-        let (lifecycles, lifecycle_of) = facets(&services, |service| service.lifecycle.clone(), capitalised);
-        let (kinds, kind_of) = facets(&services, |service| service.kind.clone(), capitalised);
+        let (teams, team_of) = facets(&services, |service| service.team.clone(), filters::team);
+        let (lifecycles, lifecycle_of) =
+            facets(&services, |service| service.lifecycle.clone(), filters::team);
+        let (kinds, kind_of) = facets(&services, |service| service.kind.clone(), filters::team);
         let (tiers, tier_of) = facets(&services, tier_value, super::wording::tier);
         let filed: Vec<Filed> = (0..services.len())
             .map(|n| Filed {
@@ -84,7 +83,6 @@ impl Catalogue {
             by_lifecycle: ordered(|filed| filed.lifecycle),
             index: Index::new(&services, |team| titles.get(team).map(String::as_str)),
             services,
-            titles,
             filed,
             teams,
             lifecycles,
@@ -102,9 +100,9 @@ impl Catalogue {
         self.position(name).map(|n| &self.services[n as usize])
     }
 
-    /// What people call a team.
-    pub fn team_title(&self, team: &str) -> String {
-        self.titles.get(team).cloned().unwrap_or_else(|| capitalised(team))
+    /// Whether a group owns anything.
+    pub fn has_team(&self, group: &str) -> bool {
+        self.teams.binary_search_by(|team| team.value.as_str().cmp(group)).is_ok()
     }
 
     /// Services that match what was typed, best first: by name, owner, tag and description, typing errors forgiven.
@@ -177,21 +175,6 @@ fn facets(
     (facets, numbers)
 }
 
-/// "payments" is written "Payments" where it has no display name.
-pub(super) fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => String::new(),
-    }
-}
-
-/// Which of the six colours a team has: the same on every page and replica.
-pub fn swatch(team: &str) -> u8 {
-    let sum = team.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    (sum % 6) as u8 + 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,9 +201,11 @@ mod tests {
         assert_eq!(names(catalogue.order(Order::Team)), ["checkout-api", "ledger", "search"]);
         assert_eq!(names(catalogue.order(Order::Tier)), ["checkout-api", "ledger", "search"]);
         let teams: Vec<_> = catalogue.teams.iter().map(|team| (team.title.as_str(), team.count)).collect();
-        assert_eq!(teams, [("Payments & Billing", 2), ("Storefront", 1)]);
+        assert_eq!(teams, [("Payments", 2), ("Storefront", 1)]);
         let tiers: Vec<_> = catalogue.tiers.iter().map(|tier| (tier.value.as_str(), tier.count)).collect();
         assert_eq!(tiers, [("0", 1), ("1", 1), ("none", 1)]);
+        assert!(catalogue.has_team("payments") && !catalogue.has_team("pay"));
+        assert_eq!(catalogue.search("billing").len(), 2);
         assert_eq!(catalogue.nearest("ledgr")[0].name, "ledger");
         assert_eq!(catalogue.nearest("checkout-service")[0].name, "checkout-api");
     }

@@ -95,7 +95,7 @@ impl FromRequestParts<App> for Layout {
             _ => "",
         };
         let catalogue = app.catalogue.load();
-        let owns = |group: &&String| catalogue.services().iter().any(|service| service.team == **group);
+        let owns = |group: &&String| catalogue.has_team(group);
         let teams = user.iter().flat_map(|user| &user.groups).filter(owns).cloned().collect();
         let (running, waiting) = match &user {
             Some(user) => app.counts.for_person(app, user).await,
