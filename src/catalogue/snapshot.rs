@@ -110,21 +110,6 @@ impl Catalogue {
         self.find(typed).into_iter().map(|n| &self.services[n as usize]).collect()
     }
 
-    /// Names that come close to one that nobody has.
-    pub fn nearest(&self, name: &str) -> Vec<&Service> {
-        let mut found = self.search(name);
-        if found.is_empty() {
-            // Somebody may have left out or added a word: any of its words will do.
-            found = name
-                .split(['-', '_', '.'])
-                .filter(|word| word.len() > 2)
-                .flat_map(|word| self.search(word))
-                .collect();
-        }
-        found.truncate(5);
-        found
-    }
-
     pub(super) fn find(&self, typed: &str) -> Vec<u32> {
         self.index.find(typed, &self.services)
     }
@@ -206,7 +191,5 @@ mod tests {
         assert_eq!(tiers, [("0", 1), ("1", 1), ("none", 1)]);
         assert!(catalogue.has_team("payments") && !catalogue.has_team("pay"));
         assert_eq!(catalogue.search("billing").len(), 2);
-        assert_eq!(catalogue.nearest("ledgr")[0].name, "ledger");
-        assert_eq!(catalogue.nearest("checkout-service")[0].name, "checkout-api");
     }
 }
