@@ -31,7 +31,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Template)]
 #[template(path = "auth/sign_in.html")]
 struct SignInPage {
-    theme: &'static str,
+    layout: Layout,
     company: String,
     /// Why one was sent here; empty when one came by oneself.
     why: String,
@@ -63,7 +63,7 @@ pub async fn page(
         return Err(super::guard::database_away());
     }
     let page = SignInPage {
-        theme: layout.theme,
+        layout,
         company: app.config.server.company.clone(),
         why: known.get::<Ended>().map(|ended| wording::ended(*ended)).unwrap_or_default(),
         next: if next.is_home() { String::new() } else { next.as_str().into() },
@@ -85,7 +85,7 @@ pub async fn start(
     let next = Next::or_home(wanted.next.as_deref());
     let departure = match app.provider.depart().await {
         Ok(departure) => departure,
-        Err(failure) => return turned_away(&layout, &next, &failure),
+        Err(failure) => return turned_away(layout, &next, &failure),
     };
     // One secret serves all tabs of a browser, so that signing in in two of them works.
     let secret = browser_secret(&app.config, &jar).unwrap_or_else(Secret::random);
@@ -127,18 +127,18 @@ pub async fn callback(
     Query(answer): Query<Answer>,
 ) -> Result<Response, Error> {
     let Some(begun) = take(&app, &jar, answer.state.as_deref()).await? else {
-        return stale(&layout, &Next::or_home(None));
+        return stale(layout, &Next::or_home(None));
     };
     let next = Next::or_home(Some(&begun.next));
     if let Some(code) = answer.error {
         tracing::info!(code, "the provider ended a sign-in");
-        return Ok(door(&layout, StatusCode::FORBIDDEN, wording::provider_said(&code), None, &next)?);
+        return Ok(door(layout, StatusCode::FORBIDDEN, wording::provider_said(&code), None, &next)?);
     }
-    let Some(code) = answer.code else { return stale(&layout, &next) };
+    let Some(code) = answer.code else { return stale(layout, &next) };
     // RFC 9207: an answer that names its issuer names ours.
     if answer.iss.is_some_and(|issuer| issuer != app.provider.issuer()) {
         return turned_away(
-            &layout,
+            layout,
             &next,
             &Failure::Token(anyhow::anyhow!("the answer names another issuer")),
         );
@@ -147,11 +147,11 @@ pub async fn callback(
     let arrived = app.provider.arrive(&app.config, code, begun.pkce, &begun.nonce, now).await;
     let arrival = match arrived {
         Ok(arrival) => arrival,
-        Err(failure) => return turned_away(&layout, &next, &failure),
+        Err(failure) => return turned_away(layout, &next, &failure),
     };
     let person = match claims::person(&app.config.oidc, arrival.identity, &arrival.claims) {
         Ok(person) => person,
-        Err(refused) => return refuse(&layout, &next, &refused),
+        Err(refused) => return refuse(layout, &next, &refused),
     };
     let from = FromProvider { sid: arrival.sid, id_token: arrival.id_token };
     let secret = session::begin(&app, &person, from, before.map(|key| key.0)).await?;
@@ -211,42 +211,35 @@ fn provider_name(config: &Config) -> String {
 /// The page for everything that ends a sign-in without a session.
 #[derive(Template)]
 #[template(path = "auth/turned_away.html")]
-struct TurnedAwayPage<'a> {
-    theme: &'static str,
+struct TurnedAwayPage {
+    layout: Layout,
     sentence: String,
     mend: Option<String>,
     again: String,
-    request_id: &'a str,
 }
 
 fn door(
-    layout: &Layout,
+    layout: Layout,
     status: StatusCode,
     sentence: String,
     mend: Option<String>,
     next: &Next,
 ) -> askama::Result<Response> {
-    let page = TurnedAwayPage {
-        theme: layout.theme,
-        sentence,
-        mend,
-        again: next.on("/sign-in/start"),
-        request_id: &layout.request_id,
-    };
+    let page = TurnedAwayPage { layout, sentence, mend, again: next.on("/sign-in/start") };
     Ok((status, Html(page.render()?)).into_response())
 }
 
-fn stale(layout: &Layout, next: &Next) -> Result<Response, Error> {
+fn stale(layout: Layout, next: &Next) -> Result<Response, Error> {
     Ok(door(layout, StatusCode::BAD_REQUEST, wording::STALE.into(), None, next)?)
 }
 
-fn refuse(layout: &Layout, next: &Next, refused: &Refused) -> Result<Response, Error> {
+fn refuse(layout: Layout, next: &Next, refused: &Refused) -> Result<Response, Error> {
     tracing::warn!(claim = refused.claim, why = ?refused.why, "a claim was refused at sign-in");
     let (sentence, mend) = (wording::refused(refused), wording::mend(refused));
     Ok(door(layout, StatusCode::FORBIDDEN, sentence, Some(mend), next)?)
 }
 
-fn turned_away(layout: &Layout, next: &Next, failure: &Failure) -> Result<Response, Error> {
+fn turned_away(layout: Layout, next: &Next, failure: &Failure) -> Result<Response, Error> {
     tracing::warn!(failure = format!("{failure:#}"), "a sign-in failed");
     let (status, sentence) = explain(failure);
     Ok(door(layout, status, sentence.into(), None, next)?)

@@ -43,10 +43,10 @@ pub async fn sign_out(
 #[derive(Template)]
 #[template(path = "auth/signed_out.html")]
 struct SignedOutPage {
-    theme: &'static str,
+    layout: Layout,
 }
 
 /// `GET /signed-out`: where the provider sends people after it has ended its own session.
 pub async fn signed_out(layout: Layout) -> Result<Html<String>, Error> {
-    Ok(Html(SignedOutPage { theme: layout.theme }.render()?))
+    Ok(Html(SignedOutPage { layout }.render()?))
 }

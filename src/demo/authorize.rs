@@ -12,6 +12,7 @@ use url::Url;
 
 use super::tokens::{self, Code};
 use super::{Provider, Sample};
+use crate::web::Layout;
 
 /// What a portal asks for (OpenID Connect Core 1.0, section 3.1.2.1). Carried through the page's form as it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub struct Asked {
 #[derive(Template)]
 #[template(path = "demo/people.html")]
 struct PeoplePage<'a> {
-    theme: &'static str,
+    layout: Layout,
     fields: [(&'static str, &'a str); 8],
     people: &'a [Sample],
 }
@@ -50,7 +51,8 @@ pub async fn page(State(provider): State<Arc<Provider>>, Query(asked): Query<Ask
     if let Err(why) = check(&asked) {
         return to_error(&provider, back, &asked.state, why);
     }
-    let page = PeoplePage { theme: "", fields: asked.fields(), people: provider.people.all() };
+    let page =
+        PeoplePage { layout: Layout::outside(), fields: asked.fields(), people: provider.people.all() };
     match page.render() {
         Ok(html) => Html(html).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

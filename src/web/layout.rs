@@ -55,6 +55,24 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// For pages outside the portal: the development identity provider draws its page with the same parts.
+    pub fn outside() -> Self {
+        Self {
+            theme: "",
+            user: None,
+            company: "".into(),
+            nav: Nav::None,
+            crumbs: Vec::new(),
+            running: 0,
+            waiting: 0,
+            teams: Vec::new(),
+            platform: false,
+            request_id: String::new(),
+            now: Timestamp::now(),
+            here: "/".into(),
+        }
+    }
+
     /// Sets the navigation entry and the breadcrumb: pairs of text and address, the last address is not used.
     /// A page of the top level gives only itself and stands below the company's name.
     pub fn at(mut self, nav: Nav, crumbs: &[(&str, &str)]) -> Self {

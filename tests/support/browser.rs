@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use pilothouse::demo::People;
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 pub struct Browser {
     client: reqwest::Client,
@@ -50,12 +50,17 @@ impl Browser {
 
     /// Adds the cookies, sends, and keeps the cookies that come back.
     pub async fn send(&self, request: RequestBuilder) -> Page {
+        read_whole(self.open(request).await).await
+    }
+
+    /// As [`Browser::send`], without reading the body: a stream has no end.
+    pub async fn open(&self, request: RequestBuilder) -> Response {
         let jar = self.cookies.lock().unwrap().clone();
         let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
-        let page = read(request).await;
+        let answer = request.send().await.unwrap();
         let mut jar = self.cookies.lock().unwrap();
-        for cookie in page.headers.get_all(SET_COOKIE) {
+        for cookie in answer.headers().get_all(SET_COOKIE) {
             let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
             let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
             if attributes.contains("Max-Age=0") {
@@ -64,7 +69,7 @@ impl Browser {
                 jar.insert(name.into(), value.into());
             }
         }
-        page
+        answer
     }
 
     /// Through the provider's pages and back, as far as the portal's answer to it.
@@ -100,12 +105,16 @@ impl Browser {
 }
 
 async fn read(request: RequestBuilder) -> Page {
-    let answer = request.send().await.unwrap();
+    read_whole(request.send().await.unwrap()).await
+}
+
+async fn read_whole(answer: Response) -> Page {
     let (status, headers) = (answer.status(), answer.headers().clone());
     Page { status, headers, text: answer.text().await.unwrap() }
 }
 
-fn with_form(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
+/// The request with a form as its body.
+pub fn with_form(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }

@@ -15,7 +15,7 @@ use pilothouse::demo::{self, Keys, People};
 use pilothouse::server;
 use tokio::net::TcpListener;
 
-pub use browser::{Browser, Page};
+pub use browser::{Browser, with_form};
 pub use database::Database;
 
 /// What `demo/people.toml` calls the people.
@@ -39,7 +39,6 @@ pub struct Builder {
     people: String,
     issuer: Option<String>,
     replaced: Vec<(String, String)>,
-    appended: String,
 }
 
 impl World {
@@ -49,13 +48,7 @@ impl World {
     }
 
     pub fn builder() -> Builder {
-        Builder {
-            clock: Clock::System,
-            people: SAMPLE_PEOPLE.into(),
-            issuer: None,
-            replaced: Vec::new(),
-            appended: String::new(),
-        }
+        Builder { clock: Clock::System, people: SAMPLE_PEOPLE.into(), issuer: None, replaced: Vec::new() }
     }
 
     /// A browser in which nobody has signed in.
@@ -107,12 +100,6 @@ impl Builder {
         self
     }
 
-    /// Adds tables at the end of the configuration.
-    pub fn append(mut self, text: &str) -> Self {
-        self.appended.push_str(text);
-        self
-    }
-
     pub async fn start(self) -> World {
         server::prepare_process();
         let people = People::parse(&self.people).unwrap();
@@ -134,7 +121,6 @@ impl Builder {
             assert!(text.contains(&old), "the configuration has no {old:?}:\n{text}");
             text = text.replace(&old, &new);
         }
-        text.push_str(&self.appended);
         let config = match Config::parse("pilothouse.toml", &text, Path::new(env!("CARGO_MANIFEST_DIR"))) {
             Ok(config) => config,
             Err(problems) => panic!("{problems}"),
