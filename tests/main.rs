@@ -7,6 +7,7 @@
 
 mod authorization;
 mod catalogue;
+mod kube_rules;
 mod registry;
 mod sign_in;
 mod support;

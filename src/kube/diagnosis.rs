@@ -19,7 +19,7 @@ use super::wording;
 /// A scheduler that needs longer than this is not just busy. A starting process gets as long to become ready.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 /// Enough to understand, little enough to read.
-const MAX_EVIDENCE_EVENTS: usize = 4;
+const MAX_EVIDENCE_EVENTS: usize = 2;
 
 /// Why it does not move, what shows it, and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -271,41 +271,43 @@ impl Scene<'_> {
         let uid = pod.metadata.uid.as_deref();
         let lines = self.observed.last_logs.get(&name).cloned().unwrap_or_default();
         let liveness = self.killed_by_probe(pod, &crash.container);
-        let container =
-            if crash.init { format!("init container {}, ", crash.container) } else { String::new() };
         let restarts = match crash.restarts {
             0 => String::new(),
             restarts => format!(", {}", wording::count(restarts.try_into().unwrap_or(0), "restart")),
         };
-        let last_words = lines.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
-        let last_words = last_words.or(Some(crash.message.trim()).filter(|message| !message.is_empty()));
-        let (what, action) = match (&crash.out_of_memory, &liveness) {
-            (Some(limit), _) if limit.is_empty() => {
-                ("out of memory".into(), "Give it a memory limit it fits in, or roll back.".to_string())
-            }
+        let place =
+            if crash.init { format!(" in the init container {}", crash.container) } else { String::new() };
+        let (cause, action) = match (&crash.out_of_memory, &liveness) {
+            (Some(limit), _) if limit.is_empty() => (
+                format!("out of memory{place}{restarts}"),
+                "Give it a memory limit it fits in, or roll back.".into(),
+            ),
             (Some(limit), _) => (
-                format!("out of memory at {limit}"),
+                format!("out of memory at {limit}{place}{restarts}"),
                 format!("Raise the memory limit of {limit}, or roll back."),
             ),
-            (None, Some((kind, probe))) => (
-                format!("killed because its {kind} probe fails"),
-                format!("Mend what answers {probe}, or the probe, or roll back."),
-            ),
+            (None, Some((kind, probe))) => {
+                let what = probe.split(", every").next().unwrap_or(probe);
+                (
+                    format!("killed{place} because the {kind} probe fails{restarts}"),
+                    format!("Make {what} answer, mend the probe, or roll back."),
+                )
+            }
             (None, None) => {
+                let last = lines.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
+                let last = last.or(Some(crash.message.trim()).filter(|message| !message.is_empty()));
+                let quote = last.map(|line| format!(": “{}”", message::log_words(line))).unwrap_or_default();
                 let end = match crash.exit {
                     0 => "ends by itself with exit 0".to_string(),
                     exit => format!("crashes with exit {exit}"),
                 };
-                let quote =
-                    last_words.map(|line| format!(": “{}”", wording::quote(line, 160))).unwrap_or_default();
-                (end + &quote, "Read its last lines, then deploy a fixed version or roll back.".into())
+                (
+                    format!("{end}{place}{restarts}{quote}"),
+                    "Read its last lines, then deploy a fixed version or roll back.".into(),
+                )
             }
         };
-        // The restarts stand before a quoted last line, where they are easily read.
-        let cause = match what.split_once(": “") {
-            Some((end, quote)) => format!("{container}{end}{restarts}: “{quote}"),
-            None => format!("{container}{what}{restarts}"),
-        };
+        let telling: &[&str] = if liveness.is_some() { &["Unhealthy", "Killing"] } else { &["BackOff"] };
         let mut evidence = Vec::new();
         if let Some((_, probe)) = &liveness {
             evidence.push(Evidence::Probe { text: probe.clone() });
@@ -313,7 +315,7 @@ impl Scene<'_> {
         if !lines.is_empty() {
             evidence.push(Evidence::Log { pod: name, container: crash.container.clone(), lines });
         }
-        evidence.extend(self.events(uid, &["Unhealthy", "Killing", "BackOff"]));
+        evidence.extend(self.events(uid, telling));
         Finding {
             rule: Rule::Crash,
             key: format!(
@@ -381,6 +383,8 @@ impl Scene<'_> {
                 && event.involved_object.uid.as_deref() == uid
                 && event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
                 && self.is_ours(event)
+                // These only repeat what the pod itself says.
+                && !matches!(event.message.as_deref(), Some("Error: ImagePullBackOff" | "Error: ErrImagePull"))
         };
         let mut events: Vec<&Event> = self.observed.events.iter().filter(wanted).collect();
         events.sort_by_key(|event| std::cmp::Reverse(pod::event_time(event)));

@@ -18,8 +18,11 @@ pub fn of_workload(observed: &Observed) -> Health {
         return own;
     }
     let sets = observed.newest().into_iter().map(of_replica_set);
-    // An evicted pod stays on the list long after another took its place.
-    let counted = observed.pods.iter().filter(|pod| !matches!(pod::doing(pod, &[]), Doing::Evicted { .. }));
+    // A pod on its way out, or evicted and still listed, is no longer part of it: another takes its place.
+    let counted = observed
+        .pods
+        .iter()
+        .filter(|pod| !matches!(pod::doing(pod, &[]), Doing::Stopping | Doing::Evicted { .. }));
     sets.chain(counted.map(of_pod)).fold(own, Health::min)
 }
 

@@ -223,6 +223,18 @@ pub fn runtime_error(message: &str) -> String {
     wording::quote(inner.trim_end_matches(": unknown"), 160)
 }
 
+/// The part of a log line that a sentence can quote: the message of a JSON line, else the line itself.
+pub fn log_words(line: &str) -> String {
+    let json: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(line).ok();
+    let Some(json) = json else { return wording::quote(line, 160) };
+    let field = |names: &[&str]| names.iter().find_map(|name| json.get(*name)?.as_str());
+    match (field(&["msg", "message"]), field(&["error", "err"])) {
+        (Some(message), Some(error)) => wording::quote(&format!("{message}: {error}"), 160),
+        (Some(words), None) | (None, Some(words)) => wording::quote(words, 160),
+        (None, None) => wording::quote(line, 160),
+    }
+}
+
 /// What a probe met: "answers 503", "nothing listens there", "takes too long".
 pub fn probe_answer(message: &str) -> Option<String> {
     if let Some((_, code)) = message.split_once("statuscode: ") {
@@ -281,6 +293,16 @@ mod tests {
     fn the_runtimes_onion_is_peeled() {
         let message = r#"failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: "/nope": stat /nope: no such file or directory: unknown"#;
         assert_eq!(runtime_error(message), r#"exec: "/nope": stat /nope: no such file or directory"#);
+    }
+
+    #[test]
+    fn a_json_log_line_is_quoted_by_its_message() {
+        assert_eq!(
+            log_words(r#"{"level":"ERROR","msg":"cannot start","error":"no database"}"#),
+            "cannot start: no database"
+        );
+        assert_eq!(log_words(r#"{"level":"ERROR"}"#), r#"{"level":"ERROR"}"#);
+        assert_eq!(log_words("panic: oh no"), "panic: oh no");
     }
 
     #[test]

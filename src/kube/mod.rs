@@ -1,7 +1,9 @@
 //! Kubernetes. Two ways to a cluster (`client.rs`), what a service's workload is (`target.rs`), and what is
-//! known of it (`status.rs`). How a rollout is doing (`rollout.rs`), read off objects alone: no clock, no cluster.
-//! known of it (`status.rs`). Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`),
-//! the write (`apply.rs`), and why it was refused (`refusal.rs`).
+//! known of it (`status.rs`), from a watch that keeps it in memory (`watch.rs`) or read as a person (`observe.rs`).
+//! Judging it, from objects alone: what a pod does (`pod.rs`), how a rollout goes (`rollout.rs`), how healthy it is
+//! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
+//! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
+//! why it was refused (`refusal.rs`).
 
 pub mod apply;
 mod client;
@@ -20,6 +22,7 @@ pub mod watch;
 mod wording;
 
 pub use client::{Allowed, CALL_TIMEOUT, Clusters, PortalClient, UserClient, Wanted};
+pub use observe::observe;
 pub use refusal::{Exceeded, Holder, InvalidField, Refusal};
 pub use status::{EnvironmentStatus, Health, PodState, Workload};
 pub use target::{Selector, Target};

@@ -337,7 +337,7 @@ fn open_gate(pod: &Pod) -> Option<String> {
     open.map(|gate| gate.condition_type.clone())
 }
 
-/// A probe as a person would write it: `GET /readyz on port http (8080), every 2 s`.
+/// A probe as a person would write it: `GET /readyz on port 8080, every 2 s, …`.
 pub fn probe_text(probe: &Probe, declared: Option<&Container>) -> String {
     use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     let port = |port: &IntOrString| match port {
@@ -362,7 +362,7 @@ pub fn probe_text(probe: &Probe, declared: Option<&Container>) -> String {
         "a probe".into()
     };
     format!(
-        "{what}, every {} s, {} failures in a row count",
+        "{what}, every {} s, given up after {} failures in a row",
         probe.period_seconds.unwrap_or(10),
         probe.failure_threshold.unwrap_or(3)
     )

@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::core::v1::{Event, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::message;
 use super::pod::{self, Doing};
 use super::status::PodState;
 use super::wording;
@@ -62,9 +63,13 @@ pub enum Rollout {
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     pub wanted: i32,
+    /// Pods of the new template, ready or not.
     pub updated: i32,
+    /// Of them, ready.
     pub ready: i32,
+    /// Available pods, old ones included, as the controller counts them.
     pub available: i32,
+    /// Pods of older templates that are not gone yet.
     pub old: i32,
     pub sentence: String,
 }
@@ -82,6 +87,10 @@ pub fn status(observed: &Observed, written: &Written) -> Rollout {
     match deployment_status(deployment) {
         // While the controller has not looked, it may not have seen the pause either.
         Rollout::Waiting(_) if paused && is_observed(deployment) => Rollout::Paused,
+        Rollout::Waiting(progress) => {
+            let ready = observed.new_pods().filter(|pod| matches!(pod::doing(pod, &[]), Doing::Ready { .. }));
+            Rollout::Waiting(Progress { ready: ready.count().try_into().unwrap_or(i32::MAX), ..progress })
+        }
         other => other,
     }
 }
@@ -112,10 +121,12 @@ pub fn deployment_status(deployment: &Deployment) -> Rollout {
         return waiting(format!("{updated} of {} started.", pods_word(wanted)));
     }
     if replicas > updated {
-        return waiting(match old {
-            1 => "1 old pod is still ending.".into(),
-            _ => format!("{old} old pods are still ending."),
-        });
+        let still =
+            if old == 1 { "1 old pod still runs".into() } else { format!("{old} old pods still run") };
+        return waiting(format!(
+            "{updated} of {wanted} new {} started, {still}.",
+            if wanted == 1 { "pod" } else { "pods" }
+        ));
     }
     if available < updated {
         return waiting(format!("{available} of {} ready.", pods_word(updated)));
@@ -256,10 +267,11 @@ fn describe(doing: &Doing, new: bool, now: Timestamp) -> (&'static str, String) 
         Doing::PullFails { why: pod::Pull::Denied, .. } => ("bad", "may not pull the image".into()),
         Doing::PullFails { why: pod::Pull::Network, .. } => ("bad", "cannot reach the image registry".into()),
         Doing::Misconfigured { message, .. } => {
-            ("bad", format!("cannot start: {}", wording::quote(message, 120)))
+            let missing = message::missing_configuration(message);
+            ("bad", format!("cannot start: {}", missing.unwrap_or_else(|| wording::quote(message, 120))))
         }
         Doing::CannotStart { message, .. } => {
-            ("bad", format!("cannot start: {}", wording::quote(message, 120)))
+            ("bad", format!("cannot start: {}", message::runtime_error(message)))
         }
         Doing::Crashes(crash) => ("bad", format!("{}{}", crash_words(crash), restarted(crash.restarts))),
         Doing::Unready { failing: true, startup: true, .. } => {
@@ -294,6 +306,7 @@ pub(super) fn crash_words(crash: &pod::Crash) -> String {
     match &crash.out_of_memory {
         Some(limit) if limit.is_empty() => "out of memory".into(),
         Some(limit) => format!("out of memory at {limit}"),
+        None if crash.exit == 0 => "ends: exit 0".into(),
         None => format!("crashes: exit {}", crash.exit),
     }
 }
