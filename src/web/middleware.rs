@@ -51,11 +51,13 @@ async fn draw(app: &App, mut parts: Parts, failure: Failure) -> Response {
     let Ok(layout) = Layout::from_request_parts(&mut parts, app).await else {
         return failure.status.into_response();
     };
-    let asked = parts.uri.path().strip_prefix("/services/").filter(|name| !name.contains('/'));
-    match (asked, failure.status, &layout.user) {
+    let path = parts.uri.path().strip_prefix("/services/").unwrap_or_default();
+    let asked = path.split('/').next().filter(|name| app.catalogue.load().service(name).is_none());
+    match (asked.filter(|name| !name.is_empty()), failure.status, &layout.user) {
         (Some(name), StatusCode::NOT_FOUND, Some(_)) => {
             let catalogue = app.catalogue.load();
-            failure.no_service(name, catalogue.services().iter().map(|service| &service.name)).page(layout)
+            let near = catalogue.nearest(name).first().map(|service| service.name.clone());
+            failure.no_service(name, near).page(layout)
         }
         _ => failure.page(layout),
     }
