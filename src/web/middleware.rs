@@ -56,7 +56,7 @@ async fn draw(app: &App, mut parts: Parts, failure: Failure) -> Response {
     match (asked.filter(|name| !name.is_empty()), failure.status, &layout.user) {
         (Some(name), StatusCode::NOT_FOUND, Some(_)) => {
             let catalogue = app.catalogue.load();
-            let near = catalogue.nearest(name).first().map(|service| service.name.clone());
+            let near = catalogue.search(name).first().map(|service| service.name.clone());
             failure.no_service(name, near).page(layout)
         }
         _ => failure.page(layout),
