@@ -21,7 +21,7 @@ mod yaml;
 
 pub use import::{Report, Request, import};
 pub use mistake::{Problem, Severity};
-pub use service::{Link, Run, RunOverride, SecretRef, Service};
+pub use service::{Link, Probes, Resources, Run, RunOverride, SecretRef, Service};
 pub use snapshot::Catalogue;
 pub use store::{load, start};
 pub use yaml::Place;

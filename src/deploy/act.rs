@@ -59,26 +59,18 @@ async fn images(
         let gone = || Refusal::NotFound { kind: "Deployment".into(), name: change.workload.clone() };
         return applied.into_iter().find(|object| object.kind == "Deployment").ok_or_else(gone);
     }
-    let place = &deploy.place;
-    if change.take_over.is_some() {
-        // Ownership only, with the value that is there: the pods are not touched, and the change itself is then
-        // applied without force, as every later one.
-        apply::take_over(user, &place.namespace, &change.workload, &change.replaces, &marks_of_now(seen))
-            .await?;
-    }
     // An apply gives up what it leaves out, so it names every image the portal owns, not only the new ones.
     let mut images = seen.workload.as_ref().map(apply::owned_images).unwrap_or_default();
     images.extend(change.images.clone());
-    let patch = apply::image_patch(&place.namespace, &change.workload, &images, &marks);
-    apply::apply(user, &patch, apply::FIELD_MANAGER).await
-}
-
-/// The marks the workload carries already: a take-over must not change the pod template.
-fn marks_of_now(seen: &Look) -> Marks {
-    let template =
-        seen.workload.as_ref().and_then(|workload| workload.spec.as_ref()).map(|spec| &spec.template);
-    let annotations = template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref());
-    Marks { deploy: annotations.and_then(|all| all.get(apply::DEPLOY_ANNOTATION).cloned()), approval: None }
+    let (namespace, workload) = (&deploy.place.namespace, &change.workload);
+    match &change.take_over {
+        // The one write with force, agreed to on the form. Every later one goes without.
+        Some(agreed) => apply::take_over(user, namespace, workload, &images, agreed, &marks).await,
+        None => {
+            let patch = apply::image_patch(namespace, workload, &images, &marks);
+            apply::apply(user, &patch, apply::FIELD_MANAGER).await
+        }
+    }
 }
 
 async fn scale(

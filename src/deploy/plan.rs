@@ -598,19 +598,17 @@ impl Plan {
         if let Some(gitops) = ownership::gitops(deployment) {
             return Err(Check::bad("Another tool deploys this", gitops.sentence(), None));
         }
-        let mut take_over = None;
+        let mut holders = Vec::new();
         for container in change.images.keys() {
             match ownership::image_owner(deployment, container) {
                 ImageOwner::Ours | ImageOwner::Nobody => {}
-                ImageOwner::TakeOver { managers } => {
-                    take_over = managers.first().map(|manager| manager.name.clone());
-                }
+                ImageOwner::TakeOver { managers } => holders.extend(managers),
                 ImageOwner::GitOps(gitops) => {
                     return Err(Check::bad("Another tool deploys this", gitops.sentence(), None));
                 }
             }
         }
-        Ok(take_over)
+        Ok(ownership::listed(&holders))
     }
 
     fn objects(&self, workload: &Found, change: &ImageChange) -> Vec<Value> {

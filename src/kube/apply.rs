@@ -3,28 +3,37 @@
 //!
 //! | manager | owns on an adopted Deployment |
 //! |---|---|
-//! | `pilothouse` | the image of each deployed container, the deploy's marker (template and object), the approval |
-//! | `pilothouse-restart` | the restart annotations of the template |
+//! | `pilothouse` | the image of each deployed container, the deploy's mark on the template, the approval |
+//! | `pilothouse-restart` | the restart mark on the template |
 //! | `pilothouse-scale` | `spec.replicas`, through the scale subresource |
 //!
-//! Every write is safe to repeat: applying the same object again changes nothing, not even the generation.
+//! An apply gives up what its manager owned and the request leaves out; that is why a restart has a manager of its
+//! own and why an image patch names every image the portal owns. The marks are annotations of our own: nobody else
+//! sets them, so they never conflict. Every write is safe to repeat: the same object again changes nothing, not
+//! even the generation. Any annotation of a Deployment counts for its generation, so a repeated write must not
+//! carry a time, a lease or a fence.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
 
 use super::UserClient;
-use super::refusal::Refusal;
+use super::call::{self, Place};
+use super::ownership::{self, ImageOwner};
+use super::refusal::{Holder, Refusal};
 
 pub const FIELD_MANAGER: &str = "pilothouse";
 pub const RESTART_MANAGER: &str = "pilothouse-restart";
 pub const SCALE_MANAGER: &str = "pilothouse-scale";
 
-/// On the pod template and the object: the deploy that wrote the images.
+/// On the pod template: the deploy that set the images.
 pub const DEPLOY_ANNOTATION: &str = "pilothouse.dev/deploy";
-/// On the pod template: the deploy that restarted the pods, and when.
+/// On the pod template: the deploy that restarted the pods, and when it was asked for.
 pub const RESTART_ANNOTATION: &str = "pilothouse.dev/restart";
 pub const RESTARTED_AT_ANNOTATION: &str = "pilothouse.dev/restarted-at";
 /// On the object: the digest that was approved, for clusters that demand it.
@@ -45,91 +54,197 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
-/// The deploy's marks on a write: annotations that change with every deploy and are part of no digest.
+/// A deploy's marks on what it writes: annotations that differ with every deploy, and are part of no digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// The deploy id. None: a dry run before there is one.
     pub deploy: Option<String>,
-    /// The approved digest.
+    /// The approved digest, where the environment needs approval.
     pub approval: Option<String>,
 }
 
-/// The smallest object that gives an adopted Deployment new images. `images` must name every container whose image
-/// the portal owns ([`owned_images`]): a field that is left out of an apply is given up.
+/// The smallest object that gives an adopted Deployment new images. `images` (container to reference) must name
+/// every container whose image the portal owns already, see [`owned_images`].
 pub fn image_patch(namespace: &str, name: &str, images: &BTreeMap<String, String>, marks: &Marks) -> Value {
-    let _ = (namespace, name, images, marks);
-    todo!()
+    let containers: Vec<_> =
+        images.iter().map(|(name, image)| json!({"name": name, "image": image})).collect();
+    let object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"template": {"spec": {"containers": containers}}},
+    });
+    marked(object, marks)
 }
 
-/// The images that the portal owns already, by container.
-pub fn owned_images(deployment: &Deployment) -> BTreeMap<String, String> {
-    let _ = deployment;
-    todo!()
+/// New pods of the same template. Applied as [`RESTART_MANAGER`]. `asked` is the time of the request, never of the
+/// write: a repeated write has to be the same write.
+pub fn restart_patch(namespace: &str, name: &str, deploy: &str, asked: Timestamp) -> Value {
+    let annotations = json!({RESTART_ANNOTATION: deploy, RESTARTED_AT_ANNOTATION: asked.to_string()});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"template": {"metadata": {"annotations": annotations}}},
+    })
 }
 
-/// New pods of the same template. Applied as [`RESTART_MANAGER`].
-pub fn restart_patch(namespace: &str, name: &str, deploy: &str, at: Timestamp) -> Value {
-    let _ = (namespace, name, deploy, at);
-    todo!()
-}
-
-/// The smallest object that changes an autoscaler's bounds. Applied as [`SCALE_MANAGER`].
-pub fn bounds_patch(namespace: &str, name: &str, min: i32, max: i32) -> Value {
-    let _ = (namespace, name, min, max);
-    todo!()
-}
-
-/// A rendered object with the deploy's marks. Only Deployments carry marks.
-pub fn marked(object: Value, marks: &Marks) -> Value {
-    let _ = marks;
+/// The object with the deploy's marks. Only Deployments carry any.
+pub fn marked(mut object: Value, marks: &Marks) -> Value {
+    if object["kind"] == "Deployment" {
+        if let Some(deploy) = &marks.deploy {
+            object["spec"]["template"]["metadata"]["annotations"][DEPLOY_ANNOTATION] = json!(deploy);
+        }
+        if let Some(approval) = &marks.approval {
+            object["metadata"]["annotations"][APPROVAL_ANNOTATION] = json!(approval);
+        }
+    }
     object
 }
 
-/// Whether this deploy (image or restart) is what the pod template says it runs for.
+/// The images that the portal owns already, by container: they belong into the next patch.
+pub fn owned_images(deployment: &Deployment) -> BTreeMap<String, String> {
+    containers(deployment)
+        .filter(|container| ownership::owns_image(deployment, FIELD_MANAGER, &container.name))
+        .filter_map(|container| Some((container.name.clone(), container.image.clone()?)))
+        .collect()
+}
+
+/// Whether the pod template says that this deploy (of an image, or a restart) wrote it.
 pub fn carries_marker(deployment: &Deployment, deploy: &str) -> bool {
-    let _ = (deployment, deploy);
-    todo!()
+    let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+    let annotations = template.and_then(|metadata| metadata.annotations.as_ref());
+    [DEPLOY_ANNOTATION, RESTART_ANNOTATION]
+        .iter()
+        .any(|key| annotations.and_then(|all| all.get(*key)).is_some_and(|value| value == deploy))
 }
 
-/// Whether the template has exactly these images for these containers.
+/// Whether the template has exactly these images in these containers. A marker alone does not say so: whoever
+/// changes the image by hand leaves it there.
 pub fn runs_images(deployment: &Deployment, images: &BTreeMap<String, String>) -> bool {
-    let _ = (deployment, images);
-    todo!()
+    images.iter().all(|(name, image)| {
+        containers(deployment)
+            .any(|container| container.name == *name && container.image.as_ref() == Some(image))
+    })
 }
 
-/// Applies one object as the person, with the manager that its fields belong to, without force.
+fn containers(deployment: &Deployment) -> impl Iterator<Item = &Container> {
+    deployment.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|pod| &pod.containers))
+}
+
+/// Applies one object as the person, without force.
 pub async fn apply(user: &UserClient, object: &Value, manager: &str) -> Result<Applied, Refusal> {
-    let _ = (user, object, manager);
-    todo!()
+    let place = Place::of(object)?;
+    let before = call::read(user, &place).await?;
+    write(user, &place, object, before.as_ref(), PatchParams::apply(manager)).await
 }
 
 /// Takes the images over from whoever holds them, as agreed on the form: an apply with force that carries nothing
-/// but these images. Apply the whole object after it, without force.
+/// but these images and the deploy's marks. `agreed` are the managers that the form named, as [`ownership::listed`]
+/// gives them; if somebody else holds an image by now, or a repository keeps the object, nothing is forced. Later
+/// applies need no force.
 pub async fn take_over(
     user: &UserClient,
     namespace: &str,
     name: &str,
     images: &BTreeMap<String, String>,
+    agreed: &str,
     marks: &Marks,
 ) -> Result<Applied, Refusal> {
-    let _ = (user, namespace, name, images, marks);
-    todo!()
+    let object = image_patch(namespace, name, images, marks);
+    let place = Place::of(&object)?;
+    let before = call::read(user, &place).await?;
+    let live = before.as_ref().and_then(deployment).ok_or_else(|| not_found(&place))?;
+    let strangers: Vec<Holder> =
+        images.keys().flat_map(|container| strangers(&live, container, agreed)).collect();
+    if !strangers.is_empty() {
+        return Err(Refusal::Conflict { holders: strangers });
+    }
+    write(user, &place, &object, before.as_ref(), PatchParams::apply(FIELD_MANAGER).force()).await
 }
 
-/// All objects of a managed service, the Deployment last, so that pods start when everything else was accepted.
-/// Leaves `replicas` to whoever holds it, and deletes the autoscaler and disruption budget that are no longer
-/// rendered.
+/// Who holds the image of a container and was not named when the person agreed.
+fn strangers(live: &Deployment, container: &str, agreed: &str) -> Vec<Holder> {
+    let field = format!(".spec.template.spec.containers[name=\"{container}\"].image");
+    let holder = |manager: String| Holder { manager, field: field.clone() };
+    match ownership::image_owner(live, container) {
+        ImageOwner::Ours | ImageOwner::Nobody => Vec::new(),
+        ImageOwner::GitOps(gitops) => vec![holder(gitops.tool)],
+        ImageOwner::TakeOver { managers } => managers
+            .into_iter()
+            .filter(|manager| !agreed.split(", ").any(|name| name == manager.name))
+            .map(|manager| holder(manager.name))
+            .collect(),
+    }
+}
+
+/// All objects of a managed service, in their order: the Deployment comes last, so that pods start when everything
+/// else was accepted. Before it, the autoscaler and disruption budget that are no longer rendered are deleted.
 pub async fn apply_managed(
     user: &UserClient,
     objects: &[Value],
     marks: &Marks,
 ) -> Result<Vec<Applied>, Refusal> {
-    let _ = (user, objects, marks);
-    todo!()
+    let mut applied = Vec::with_capacity(objects.len());
+    for object in objects {
+        let place = Place::of(object)?;
+        if place.kind == "Deployment" {
+            delete_unrendered(user, &place, objects).await?;
+        }
+        let before = call::read(user, &place).await?;
+        let object = settled(marked(object.clone(), marks), before.as_ref());
+        applied.push(write(user, &place, &object, before.as_ref(), PatchParams::apply(FIELD_MANAGER)).await?);
+    }
+    Ok(applied)
 }
 
-/// Sets the number of replicas through the scale subresource. `seen` is the number the person saw: when it is no
-/// longer that (nor already the new one), the answer is [`Refusal::Stale`].
+/// Leaves the size of a managed service to whoever holds it: a person who scaled it, or an autoscaler. A service at
+/// zero is left there too: the API server forgets who set a zero, but it was somebody. And where the size is to be
+/// the autoscaler's but still is ours, keeps the number until it writes one: giving the field up would drop the
+/// service to one pod.
+pub(super) fn settled(mut object: Value, live: Option<&Value>) -> Value {
+    let Some(metadata) = live.and_then(metadata) else { return object };
+    for field in ["replicas", "minReplicas", "maxReplicas"] {
+        let holders = ownership::holders(&metadata, &["f:spec", &format!("f:{field}")]);
+        let ours = holders.iter().any(|holder| holder.name == FIELD_MANAGER);
+        let Some(spec) = object["spec"].as_object_mut() else { continue };
+        let at_zero = field == "replicas" && live.is_some_and(|live| live["spec"][field] == 0);
+        if !ours && (at_zero || !holders.is_empty()) {
+            spec.remove(field);
+        } else if field == "replicas" && ours && !spec.contains_key(field) && holders.len() == 1 {
+            let kept = live.and_then(|live| live.pointer("/spec/replicas")).cloned();
+            spec.extend(kept.map(|replicas| (field.to_string(), replicas)));
+        }
+    }
+    object
+}
+
+async fn delete_unrendered(user: &UserClient, deployment: &Place, rendered: &[Value]) -> Result<(), Refusal> {
+    for kind in ["HorizontalPodAutoscaler", "PodDisruptionBudget"] {
+        if rendered.iter().any(|object| object["kind"] == kind) {
+            continue;
+        }
+        let place = Place::new(kind, &deployment.namespace, &deployment.name)?;
+        let Some(metadata) = call::read(user, &place).await?.as_ref().and_then(metadata) else { continue };
+        let ours = |labels: &BTreeMap<String, String>| {
+            labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == FIELD_MANAGER)
+        };
+        if !metadata.labels.as_ref().is_some_and(ours) {
+            continue;
+        }
+        let only_this = Preconditions { uid: metadata.uid, resource_version: None };
+        let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+        match call::send(user, place.request().delete(&place.name, &params)).await {
+            Ok(_) | Err(Refusal::NotFound { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the number of replicas through the scale subresource. `seen` is what the person saw: when it is neither
+/// that nor the new number any more, the answer is [`Refusal::Stale`]. Ask [`ownership::replicas_owner`] first:
+/// a patch of the subresource asks no field manager.
 pub async fn scale(
     user: &UserClient,
     namespace: &str,
@@ -137,11 +252,41 @@ pub async fn scale(
     seen: i32,
     replicas: i32,
 ) -> Result<Applied, Refusal> {
-    let _ = (user, namespace, name, seen, replicas);
-    todo!()
+    let place = Place::new("Deployment", namespace, name)?;
+    let size = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+    let params = PatchParams { field_manager: Some(SCALE_MANAGER.into()), ..PatchParams::default() };
+    for _ in 0..ATTEMPTS {
+        let scale = place.request().get_subresource("scale", name);
+        let scale = call::send(user, scale).await?.object;
+        if size(&scale) == i64::from(replicas) {
+            return after_scale(user, &place, false).await;
+        }
+        if size(&scale) != i64::from(seen) {
+            return Err(stale(&format!("{} replicas instead of {seen}", size(&scale))));
+        }
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
+            "spec": {"replicas": replicas},
+        }));
+        match call::send(user, place.request().patch_subresource("scale", name, &params, &patch)).await {
+            Ok(_) => return after_scale(user, &place, true).await,
+            // The status of a Deployment moves all the time; only a changed size is the person's concern.
+            Err(Refusal::Stale { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Err(stale("it keeps changing"))
 }
 
-/// Sets the bounds of an autoscaler. As [`scale`], `seen` guards what the person saw.
+const ATTEMPTS: u8 = 5;
+
+/// A Scale has no generation; the Deployment does.
+async fn after_scale(user: &UserClient, place: &Place, changed: bool) -> Result<Applied, Refusal> {
+    let object = call::read(user, place).await?.ok_or_else(|| not_found(place))?;
+    Ok(applied(place, object, changed, Vec::new()))
+}
+
+/// Sets the bounds of an autoscaler, as [`scale`] sets replicas. Nothing is written where a repository keeps it.
 pub async fn set_bounds(
     user: &UserClient,
     namespace: &str,
@@ -149,6 +294,151 @@ pub async fn set_bounds(
     seen: (i32, i32),
     bounds: (i32, i32),
 ) -> Result<Applied, Refusal> {
-    let _ = (user, namespace, name, seen, bounds);
-    todo!()
+    let place = Place::new("HorizontalPodAutoscaler", namespace, name)?;
+    let params = PatchParams { field_manager: Some(SCALE_MANAGER.into()), ..PatchParams::default() };
+    for _ in 0..ATTEMPTS {
+        let live = call::read(user, &place).await?.ok_or_else(|| not_found(&place))?;
+        if let Some(gitops) = metadata(&live).as_ref().and_then(ownership::keeper) {
+            let holder = Holder { manager: gitops.tool, field: ".spec.maxReplicas".into() };
+            return Err(Refusal::Conflict { holders: vec![holder] });
+        }
+        let number =
+            |field: &str, absent: i32| live["spec"][field].as_i64().map_or(absent.into(), i128::from);
+        let now = (number("minReplicas", 1), number("maxReplicas", 0));
+        if now == (bounds.0.into(), bounds.1.into()) {
+            return Ok(applied(&place, live, false, Vec::new()));
+        }
+        if now != (seen.0.into(), seen.1.into()) {
+            return Err(stale(&format!(
+                "{} to {} replicas instead of {} to {}",
+                now.0, now.1, seen.0, seen.1
+            )));
+        }
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
+            "spec": {"minReplicas": bounds.0, "maxReplicas": bounds.1},
+        }));
+        match call::send(user, place.request().patch(name, &params, &patch)).await {
+            Ok(answer) => return Ok(applied(&place, answer.object, true, answer.warnings)),
+            Err(Refusal::Stale { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Err(stale("it keeps changing"))
+}
+
+async fn write(
+    user: &UserClient,
+    place: &Place,
+    object: &Value,
+    before: Option<&Value>,
+    params: PatchParams,
+) -> Result<Applied, Refusal> {
+    // An apply creates what is missing. A patch of a Deployment that is gone must not.
+    if before.is_none() && is_patch(object) {
+        return Err(not_found(place));
+    }
+    let answer = call::send(user, place.request().patch(&place.name, &params, &Patch::Apply(object))).await?;
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let changed = before.is_none_or(|before| version(before) != version(&answer.object));
+    Ok(applied(place, answer.object, changed, answer.warnings))
+}
+
+/// A whole Deployment has a selector.
+pub(super) fn is_patch(object: &Value) -> bool {
+    object["kind"] == "Deployment" && object.pointer("/spec/selector").is_none()
+}
+
+fn applied(place: &Place, object: Value, changed: bool, warnings: Vec<String>) -> Applied {
+    Applied {
+        kind: place.kind.clone(),
+        name: place.name.clone(),
+        generation: object["metadata"]["generation"].as_i64().unwrap_or_default(),
+        resource_version: object["metadata"]["resourceVersion"].as_str().unwrap_or_default().into(),
+        changed,
+        object,
+        warnings,
+    }
+}
+
+fn stale(message: &str) -> Refusal {
+    Refusal::Stale { message: message.into() }
+}
+
+pub(super) fn not_found(place: &Place) -> Refusal {
+    Refusal::NotFound { kind: place.kind.clone(), name: place.name.clone() }
+}
+
+fn metadata(object: &Value) -> Option<ObjectMeta> {
+    serde_json::from_value(object["metadata"].clone()).ok()
+}
+
+fn deployment(object: &Value) -> Option<Deployment> {
+    serde_json::from_value(object.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(managers: &[&str], replicas: i32) -> Value {
+        let entries: Vec<_> = managers
+            .iter()
+            .map(|name| json!({"manager": name, "fieldsV1": {"f:spec": {"f:replicas": {}}}}))
+            .collect();
+        json!({"kind": "Deployment", "metadata": {"managedFields": entries}, "spec": {"replicas": replicas}})
+    }
+
+    /// The number of replicas in the request after it was settled against what is there.
+    fn asked(rendered: Option<i32>, live: Option<&Value>) -> Option<i64> {
+        let mut object = json!({"kind": "Deployment", "spec": {}});
+        if let Some(replicas) = rendered {
+            object["spec"]["replicas"] = json!(replicas);
+        }
+        settled(object, live)["spec"]["replicas"].as_i64()
+    }
+
+    #[test]
+    fn the_size_is_ours_where_nobody_else_set_it() {
+        assert_eq!(asked(Some(2), None), Some(2));
+        assert_eq!(asked(Some(3), Some(&live(&["pilothouse"], 2))), Some(3));
+        assert_eq!(asked(Some(3), Some(&live(&[], 1))), Some(3));
+    }
+
+    #[test]
+    fn a_size_that_somebody_set_is_left_alone() {
+        for manager in ["pilothouse-scale", "kube-controller-manager", "kubectl-scale"] {
+            assert_eq!(asked(Some(2), Some(&live(&[manager], 5))), None, "{manager}");
+            assert_eq!(asked(None, Some(&live(&[manager], 5))), None, "{manager}");
+        }
+        assert_eq!(asked(Some(2), Some(&live(&[], 0))), None, "scaled to zero");
+    }
+
+    #[test]
+    fn a_size_of_ours_is_not_dropped_before_the_autoscaler_wrote_one() {
+        assert_eq!(asked(None, Some(&live(&["pilothouse"], 4))), Some(4));
+        assert_eq!(asked(None, Some(&live(&["pilothouse", "kube-controller-manager"], 4))), None);
+        assert_eq!(asked(None, None), None);
+    }
+
+    #[test]
+    fn marks_are_for_deployments_only() {
+        let marks = Marks { deploy: Some("7".into()), approval: Some("abc".into()) };
+        let deployment =
+            image_patch("shop", "web", &BTreeMap::from([("web".into(), "web:2".into())]), &marks);
+        assert_eq!(
+            deployment,
+            json!({
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "web", "namespace": "shop", "annotations": {APPROVAL_ANNOTATION: "abc"}},
+                "spec": {"template": {
+                    "metadata": {"annotations": {DEPLOY_ANNOTATION: "7"}},
+                    "spec": {"containers": [{"name": "web", "image": "web:2"}]},
+                }},
+            })
+        );
+        let service = json!({"kind": "Service"});
+        assert_eq!(marked(service.clone(), &marks), service);
+    }
 }

@@ -6,6 +6,7 @@
 //! why it was refused (`refusal.rs`).
 
 pub mod apply;
+mod call;
 mod client;
 pub mod diagnosis;
 pub mod dry_run;
@@ -14,6 +15,7 @@ mod message;
 pub mod observe;
 pub mod ownership;
 pub mod pod;
+pub mod quantity;
 mod refusal;
 pub mod rollout;
 mod status;

@@ -2,6 +2,7 @@
 //! all in this process and on ports of their own. `world.as_("maya")` is a browser that really signed in.
 
 mod browser;
+pub mod cluster;
 mod database;
 pub mod forger;
 

@@ -1,0 +1,138 @@
+//! A namespace of the development cluster for one test, and people who act in it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use pilothouse::auth::{Identity, KubeIdentity, Person};
+use pilothouse::config;
+use pilothouse::kube::{Clusters, PortalClient, UserClient};
+use pilothouse::server;
+use serde_json::{Value, json};
+
+use super::state;
+
+/// A namespace where the group payments may edit. It goes when the test ends.
+pub struct Sandbox {
+    pub namespace: String,
+    /// The cluster's administrator.
+    pub admin: kube::Client,
+    pub portal: PortalClient,
+}
+
+impl Sandbox {
+    /// `labels` of the namespace, e.g. a PodSecurity level.
+    pub async fn new(name: &str, labels: Value) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        server::prepare_process();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("test-{name}-{}-{number}", std::process::id());
+        let sandbox = Self { admin: admin().await, portal: portal().await, namespace };
+        sandbox.fill(labels).await;
+        sandbox
+    }
+
+    async fn fill(&self, labels: Value) {
+        let name = &self.namespace;
+        let namespace = json!({"metadata": {"name": name, "labels": labels}});
+        let namespace: Namespace = serde_json::from_value(namespace).unwrap();
+        Api::all(self.admin.clone()).create(&Default::default(), &namespace).await.unwrap();
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": "team"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "oidc:payments"}],
+        }))
+        .unwrap();
+        let bindings: Api<RoleBinding> = Api::namespaced(self.admin.clone(), name);
+        bindings.create(&Default::default(), &binding).await.unwrap();
+        // No pod is admitted before its service account is there.
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), name);
+        eventually("the service account", async || accounts.get_opt("default").await.unwrap()).await;
+    }
+
+    pub fn maya(&self) -> UserClient {
+        self.person("maya@acme.example", "payments")
+    }
+
+    /// Somebody of another team, whom nobody gave anything here.
+    pub fn lin(&self) -> UserClient {
+        self.person("lin@acme.example", "storefront")
+    }
+
+    fn person(&self, username: &str, group: &str) -> UserClient {
+        let person = Person {
+            identity: Identity { issuer: "https://id.example".into(), subject: username.into() },
+            username: username.into(),
+            name: username.into(),
+            groups: BTreeSet::from([group.to_string()]),
+        };
+        self.portal.as_user(&KubeIdentity::new(&person, "oidc:").unwrap())
+    }
+
+    /// Applies an object as the administrator, in the name of this field manager, with force.
+    pub async fn apply_as(&self, manager: &str, mut object: Value) {
+        let kind = object["kind"].as_str().unwrap().to_string();
+        let (group, version) =
+            object["apiVersion"].as_str().unwrap().split_once('/').unwrap_or_else(|| ("", "v1"));
+        let kind = kube::core::GroupVersionKind::gvk(group, version, &kind);
+        let resource = kube::api::ApiResource::from_gvk(&kind);
+        let name = object["metadata"]["name"].as_str().unwrap().to_string();
+        object["metadata"]["namespace"] = json!(self.namespace);
+        let api: Api<kube::api::DynamicObject> =
+            Api::namespaced_with(self.admin.clone(), &self.namespace, &resource);
+        api.patch(&name, &PatchParams::apply(manager).force(), &Patch::Apply(object)).await.unwrap();
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let namespace = self.namespace.clone();
+        // The test's own runtime may be on its way out, so the clean-up brings one.
+        let clean = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let namespaces: Api<Namespace> = Api::all(admin().await);
+                namespaces.delete(&namespace, &DeleteParams::background()).await.map(|_| ())
+            })
+        });
+        let _ = clean.join();
+    }
+}
+
+async fn admin() -> kube::Client {
+    let kubeconfig = Kubeconfig::read_from(state().join("cluster/admin.kubeconfig")).unwrap();
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    kube::Client::try_from(config).unwrap()
+}
+
+async fn portal() -> PortalClient {
+    connect(state().join("cluster/pilothouse.kubeconfig")).await
+}
+
+/// The portal's client for the cluster that this kubeconfig names.
+pub async fn connect(kubeconfig: PathBuf) -> PortalClient {
+    server::prepare_process();
+    let cluster = config::Cluster {
+        name: toml::Spanned::new(0..0, "dev".to_string()),
+        kubeconfig: Some(toml::Spanned::new(0..0, kubeconfig)),
+        context: None,
+    };
+    Clusters::connect(&[cluster]).await.unwrap().get("dev").clone()
+}
+
+/// What a controller does in its own time: asked again until it is there, for at most half a minute.
+pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..300 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{what}: not there after 30 s");
+}
