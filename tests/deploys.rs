@@ -171,7 +171,9 @@ fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
             && object["namespace"] == sandbox.namespace.as_str()
             && ["create", "patch", "update"].iter().any(|verb| event["verb"] == *verb)
             && !event["requestURI"].as_str().unwrap_or_default().contains("dryRun");
-        let Some(generation) = event["responseObject"]["metadata"]["generation"].as_i64().filter(|_| is_write) else {
+        let Some(generation) =
+            event["responseObject"]["metadata"]["generation"].as_i64().filter(|_| is_write)
+        else {
             continue;
         };
         let who = event["impersonatedUser"]["username"].as_str().unwrap_or("somebody without impersonation");
@@ -222,7 +224,7 @@ async fn a_staging_deploy_lands_once_and_in_the_name_of_the_person_who_asked() {
     shop.ends_as(id, "succeeded").await;
 
     assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@sha256:")));
-    assert_eq!(generations(&shop.staging).last(), Some(&("maya@acme.example".to_string(), 2)));
+    assert_eq!(generations(&shop.staging).last(), Some(&("maya".to_string(), 2)));
     let page = maya.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("Deploy shop v1.1.0") && page.text.contains("Done"));
     invariants_hold(&shop).await;
@@ -264,7 +266,7 @@ async fn a_production_deploy_waits_for_somebody_else_and_then_lands_by_itself() 
     let yes = omar.post(&path, &[("decision", "approve"), ("seen", &seen(&omar, id).await)]).await;
     assert_eq!(yes.status, 303);
     shop.ends_as(id, "succeeded").await;
-    assert_eq!(generations(&shop.production).last(), Some(&("maya@acme.example".to_string(), 2)));
+    assert_eq!(generations(&shop.production).last(), Some(&("maya".to_string(), 2)));
     invariants_hold(&shop).await;
 }
 
@@ -287,12 +289,16 @@ async fn an_approval_is_void_once_something_else_runs() {
     let patch = Patch::Strategic(image);
     deployments(&shop.production).patch("shop", &PatchParams::default(), &patch).await.unwrap();
 
-    omar.post(&format!("/deploys/{id}/approval"), &[("decision", "approve"), ("seen", &seen(&omar, id).await)]).await;
+    omar.post(
+        &format!("/deploys/{id}/approval"),
+        &[("decision", "approve"), ("seen", &seen(&omar, id).await)],
+    )
+    .await;
     assert_eq!(shop.state(id).await, "superseded");
     let page = omar.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("What runs here is not what ran when this was asked for."));
     assert!(page.text.contains("Maya Okafor has to ask again."));
-    assert_eq!(generations(&shop.production).iter().filter(|(who, _)| who == "maya@acme.example").count(), 0);
+    assert_eq!(generations(&shop.production).iter().filter(|(who, _)| who == "maya").count(), 0);
 }
 
 #[tokio::test]

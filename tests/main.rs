@@ -8,6 +8,7 @@
 mod apply;
 mod authorization;
 mod catalogue;
+mod deploys;
 mod kube_rules;
 mod registry;
 mod sign_in;

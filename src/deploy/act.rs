@@ -39,6 +39,10 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look) -> Wrote {
             marked: !matches!(deploy.action, Action::Scale { .. }),
             took_over: deploy.action.change().and_then(|change| change.take_over.clone()),
         }),
+        // The size moved since the person saw it; what they asked for is no longer what they meant.
+        Err(refusal @ Refusal::Stale { .. }) if matches!(deploy.action, Action::Scale { .. }) => {
+            Wrote::Refused(refusal.sentence())
+        }
         Err(refusal) if refusal.retryable() => Wrote::Unknown(refusal.sentence()),
         Err(refusal) => Wrote::Refused(refusal.sentence()),
     }

@@ -30,7 +30,7 @@ mod list;
 mod look;
 mod pages;
 mod plan;
-mod render;
+pub mod render;
 mod request;
 #[cfg(test)]
 mod samples;

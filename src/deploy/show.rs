@@ -139,7 +139,7 @@ pub async fn live(
 ) -> Result<Response> {
     visible(&app, &user, id).await?;
     let pages = app.deploy_pages.subscribe();
-    let first = Live { app, user, layout, id, pages, drawn: String::new(), over: false };
+    let first = Live { app, user, layout, id, pages, drawn: String::new(), over: false, open: true };
     let events = stream::unfold(first, |mut live| async move {
         let event = live.next().await?;
         Some((Ok::<_, Infallible>(event), live))
@@ -154,7 +154,9 @@ struct Live {
     id: DeployId,
     pages: tokio::sync::broadcast::Receiver<DeployId>,
     drawn: String,
+    /// The deploy has ended, and so does the stream.
     over: bool,
+    open: bool,
 }
 
 impl Live {
@@ -162,7 +164,8 @@ impl Live {
     async fn next(&mut self) -> Option<Sent> {
         loop {
             if self.over {
-                return None;
+                // A stream that just ended would be opened again; this event says that nothing more comes.
+                return std::mem::take(&mut self.open).then(|| Sent::default().event("end").data("end"));
             }
             if !self.drawn.is_empty() && !self.moved().await {
                 return None;
@@ -179,7 +182,7 @@ impl Live {
                 format!("<hx-partial hx-target=\"#deploy\" hx-swap=\"outerMorph\">{html}</hx-partial>");
             self.drawn = html;
             let id = self.app.clock.now().as_millisecond().to_string();
-            return Some(Sent::default().id(id).event(if self.over { "end" } else { "message" }).data(data));
+            return Some(Sent::default().id(id).data(data));
         }
     }
 
@@ -249,7 +252,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         swap: deploy.action.change().map(swap),
         diffs: deploy.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
         pods_end: pods_end(&deploy, &progress.pods),
-        pods: progress.pods,
+        pods: progress.pods.into_iter().map(|pod| short_name(&deploy, pod)).collect(),
         outcome,
         evidence,
         facts,
@@ -260,7 +263,12 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
 }
 
 fn meta(deploy: &Deploy, now: Timestamp) -> Vec<String> {
-    let mut meta = vec![format!("{} asked {} ago", deploy.requester.name, ago(deploy.requested, now))];
+    let asked = match ago(deploy.requested, now).as_str() {
+        "now" => "just now".into(),
+        time if time.contains('\u{a0}') => format!("{time} ago"),
+        date => format!("on {date}"),
+    };
+    let mut meta = vec![format!("{} asked {asked}", deploy.requester.name)];
     if let Some(change) = deploy.action.change().filter(|change| !change.replaces_version.is_empty()) {
         meta.push(format!("Replaces {}", change.replaces_version));
     }
@@ -329,6 +337,13 @@ fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
         Some(change) => format!("{ready} of {wanted} pods on {}", change.version),
         None => format!("{ready} of {wanted} pods ready"),
     }
+}
+
+/// The workload's name stands in the title already; the rest tells pods apart.
+fn short_name(deploy: &Deploy, pod: PodState) -> PodState {
+    let prefix = format!("{}-", deploy.action.workload());
+    let name = pod.name.strip_prefix(&prefix).unwrap_or(&pod.name).to_string();
+    PodState { name, ..pod }
 }
 
 fn seats(deploy: &Deploy, decided: &[Decided]) -> Vec<Seat> {
@@ -460,7 +475,8 @@ async fn facts(
     let mut facts = Vec::new();
     if let Some(change) = deploy.action.change() {
         let runs = if change.replaces_version.is_empty() { "nothing" } else { &change.replaces_version };
-        facts.push(("Runs now".to_string(), runs.to_string()));
+        let label = if deploy.state.is_end() { "Ran before" } else { "Runs now" };
+        facts.push((label.to_string(), runs.to_string()));
         if let (Some(required), Some(digest)) = (&deploy.policy.requires, &change.digest) {
             let since = store::first_success(db, &deploy.place.service, required, digest).await?;
             let told = since.map_or("never".into(), |at| format!("first {} ago, same digest", ago(at, now)));
@@ -480,7 +496,9 @@ async fn facts(
         let told = if used_by.is_empty() { "nobody".into() } else { used_by.join(", ") };
         facts.push(("Depended on by".into(), told));
     }
-    facts.push(("Approved bytes".into(), short_digest(&format!("sha256:{}", deploy.digest.0))));
+    if deploy.needs_approval() {
+        facts.push(("Approval covers".into(), short_digest(&format!("sha256:{}", deploy.digest.0))));
+    }
     Ok(facts)
 }
 
