@@ -2,10 +2,12 @@
 //! until it has a row that says what each kind of person may expect of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use pilothouse::server;
 use pilothouse::web::{Access, routes::Route};
 use reqwest::{Method, Response};
+use serde_json::json;
 
 use crate::support::{Browser, World, with_form};
 
@@ -31,32 +33,80 @@ enum Gets {
     NotFound,
     /// Refused with a sentence.
     Refused,
+    /// The page or form again, saying what is missing: a rule, a right in the cluster, a field.
+    Unmet,
+    /// Something broke. Nobody should get this.
+    Fault(u16),
 }
-use Gets::{Answer, NotFound, Refused, SignIn};
+use Gets::{Answer, Fault, NotFound, Refused, SignIn, Unmet};
 
-/// `route` as in the router, `path` and `form` to ask it with, and what each gets.
+/// `route` as in the router, `path` and `form` to ask it with, and what each gets. `{deploy}` in a path is a new
+/// deploy of checkout-api to production that maya asked for and that waits for approval.
 struct Row {
     route: &'static str,
     path: &'static str,
     form: &'static [(&'static str, &'static str)],
-    gets: [Gets; 5],
+    gets: [Gets; 6],
 }
 
-/// In this order: anonymous, noor (in no group), sam (another team), maya (the owning team), petra (platform).
-const fn row(route: &'static str, path: &'static str, gets: [Gets; 5]) -> Row {
+const WHO: [&str; 6] = [
+    "anonymous",
+    "noor",  // in no group: the cluster lets her see nothing
+    "sam",   // another team: may look, as everybody in engineering
+    "maya",  // the owning team, and who asked for the deploy
+    "omar",  // the owning team's manager
+    "petra", // platform
+];
+
+const fn row(route: &'static str, path: &'static str, gets: [Gets; 6]) -> Row {
     Row { route, path, form: &[], gets }
 }
 
-const EVERYBODY: [Gets; 5] = [Answer; 5];
+type Form = &'static [(&'static str, &'static str)];
+const fn form(route: &'static str, path: &'static str, form: Form, gets: [Gets; 6]) -> Row {
+    Row { route, path, form, gets }
+}
+
+const EVERYBODY: [Gets; 6] = [Answer; 6];
+const SIGNED_IN: [Gets; 6] = [SignIn, Answer, Answer, Answer, Answer, Answer];
+/// What belongs to a namespace, for whoever may look into it.
+const VIEWERS: [Gets; 6] = [SignIn, NotFound, Answer, Answer, Answer, Answer];
+/// A form with nothing in it is not a request; but who may not look does not even learn that.
+const EMPTY: [Gets; 6] = [Refused, NotFound, Unmet, Unmet, Unmet, Unmet];
+
+const REJECTION: Form = &[("decision", "reject"), ("note", "Not today."), ("seen", "sha256:seen")];
 
 const ROWS: &[Row] = &[
+    row("GET /deploys", "/deploys", SIGNED_IN),
+    row("GET /deploys/{id}", "/deploys/{deploy}", VIEWERS),
+    row("GET /deploys/{id}/live", "/deploys/{deploy}/live", VIEWERS),
+    row("GET /approvals", "/approvals", SIGNED_IN),
+    form(
+        "POST /deploys/{id}/approval",
+        "/deploys/{deploy}/approval",
+        REJECTION,
+        [Refused, NotFound, Unmet, Unmet, Answer, Unmet], // maya asked for it herself; petra is no approver
+    ),
+    row(
+        "POST /deploys/{id}/cancellation",
+        "/deploys/{deploy}/cancellation",
+        [Refused, NotFound, Unmet, Answer, Answer, Unmet], // who asked, and who may approve
+    ),
+    row("GET /services/{name}/{environment}/deploy", "/services/checkout-api/staging/deploy", VIEWERS),
+    row("POST /services/{name}/{environment}/deploy", "/services/checkout-api/staging/deploy", EMPTY),
+    row("GET /services/{name}/{environment}/restart", "/services/checkout-api/production/restart", VIEWERS),
+    row("POST /services/{name}/{environment}/restart", "/services/checkout-api/production/restart", EMPTY),
+    row("GET /services/{name}/{environment}/scale", "/services/checkout-api/production/scale", VIEWERS),
+    row("POST /services/{name}/{environment}/scale", "/services/checkout-api/production/scale", EMPTY),
+    row("GET /services/{name}/{environment}/rollback", "/services/checkout-api/production/rollback", VIEWERS),
+    row("POST /services/{name}/{environment}/rollback", "/services/checkout-api/production/rollback", EMPTY),
     row("GET /static/{version}/{*path}", "/static/any/css/portal.css", EVERYBODY),
     row("GET /healthz", "/healthz", EVERYBODY),
     row("GET /readyz", "/readyz", EVERYBODY),
     row("GET /metrics", "/metrics", EVERYBODY),
     row("GET /sign-in", "/sign-in", EVERYBODY),
     row("GET /sign-in/start", "/sign-in/start", EVERYBODY),
-    row("GET /auth/callback", "/auth/callback", [Refused; 5]), // nobody began a sign-in here
+    row("GET /auth/callback", "/auth/callback", [Unmet; 6]), // nobody began a sign-in here
     row("GET /signed-out", "/signed-out", EVERYBODY),
     row("POST /sign-out", "/sign-out", EVERYBODY), // the last one: nobody is signed in after it
 ];
@@ -73,12 +123,12 @@ fn every_route_has_a_row_and_every_row_a_route() {
 
 #[tokio::test]
 async fn everybody_gets_what_their_row_says() {
-    let world = World::builder().people(SAM).start().await;
+    let world = world().await;
     let mut wrong = Vec::new();
-    for (n, who) in ["anonymous", "noor", "sam", "maya", "petra"].into_iter().enumerate() {
+    for (n, who) in WHO.into_iter().enumerate() {
         let browser = if n == 0 { world.browser() } else { world.as_(who).await };
         for row in ROWS {
-            let got = gets(&ask(&browser, row).await);
+            let got = gets(&ask(&world, &browser, row).await);
             if got != row.gets[n] {
                 wrong.push(format!("{} as {who}: {got:?}, not {:?}", row.route, row.gets[n]));
             }
@@ -90,30 +140,30 @@ async fn everybody_gets_what_their_row_says() {
 /// The table of the router against its behaviour, without anybody having to write a row.
 #[tokio::test]
 async fn the_door_of_each_route_is_the_one_its_table_names() {
-    let world = World::builder().people(SAM).start().await;
+    let world = world().await;
     let (nobody, sam) = (world.browser(), world.as_("sam").await);
     for route in server::routes().table {
         let Some(row) = ROWS.iter().find(|row| row.route == name(&route)) else { continue };
-        let anonymous = gets(&ask(&nobody, row).await);
+        let anonymous = gets(&ask(&world, &nobody, row).await);
         match (route.access, &route.method) {
             (Access::Public, _) => assert_ne!(anonymous, SignIn, "{}", row.route),
             (_, &Method::GET) => assert_eq!(anonymous, SignIn, "{}", row.route),
             (_, _) => assert_eq!(anonymous, Refused, "{}", row.route),
         }
         if route.access == Access::Platform {
-            assert_eq!(gets(&ask(&sam, row).await), NotFound, "{}", row.route);
+            assert_eq!(gets(&ask(&world, &sam, row).await), NotFound, "{}", row.route);
         }
     }
 }
 
 #[tokio::test]
 async fn nothing_is_changed_for_a_form_that_does_not_say_where_it_is_from() {
-    let world = World::new().await;
+    let world = world().await;
     let maya = world.as_("maya").await;
     for route in server::routes().table.iter().filter(|route| route.method != Method::GET) {
         let Some(row) = ROWS.iter().find(|row| row.route == name(route)) else { continue };
         for site in [None, Some("cross-site"), Some("same-site")] {
-            let mut request = maya.request(route.method.clone(), row.path);
+            let mut request = maya.request(route.method.clone(), &path(&world, row).await);
             if let Some(site) = site {
                 request = request.header("sec-fetch-site", site);
             }
@@ -124,14 +174,62 @@ async fn nothing_is_changed_for_a_form_that_does_not_say_where_it_is_from() {
     assert_eq!(maya.get("/sign-in").await.status, 303, "she is still signed in");
 }
 
-async fn ask(browser: &Browser, row: &Row) -> Response {
+async fn ask(world: &World, browser: &Browser, row: &Row) -> Response {
     let (method, _) = row.route.split_once(' ').unwrap();
-    let request = browser.request(method.parse().unwrap(), row.path);
+    let request = browser.request(method.parse().unwrap(), &path(world, row).await);
     let request = match method {
         "GET" => request,
         _ => with_form(request.header("sec-fetch-site", "same-origin"), row.form),
     };
     browser.open(request).await
+}
+
+/// The usual world with sam in it, and the sample catalogue read.
+async fn world() -> World {
+    let world = World::builder().people(SAM).start().await;
+    for _ in 0..200 {
+        if world.app.catalogue.load().service("checkout-api").is_some() {
+            return world;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the sample catalogue was not read");
+}
+
+async fn path(world: &World, row: &Row) -> String {
+    match row.path.contains("{deploy}") {
+        true => row.path.replace("{deploy}", &deploy(world).await.to_string()),
+        false => row.path.into(),
+    }
+}
+
+async fn deploy(world: &World) -> i64 {
+    let maya = &world.people.all()[0];
+    let issuer = world.app.config.oidc.issuer.get_ref();
+    let requester = json!({
+        "identity": { "issuer": issuer, "subject": maya.sub },
+        "username": maya.username, "name": maya.name, "groups": maya.groups,
+    });
+    let action = json!({ "kind": "restart", "workload": "checkout-api" });
+    let policy = json!({
+        "production": true, "approvals": 1, "approvers": ["payments-managers"], "requires": null,
+        "soak_seconds": 0, "deadline_seconds": 600, "expires_seconds": 86_400,
+    });
+    let state = json!({ "state": "awaiting_approval", "expires": "2100-01-01T00:00:00Z" });
+    sqlx::query_scalar(
+        "insert into deploys (service, team, environment, cluster, namespace, action, requester, policy, digest,
+                              state, detail, requested)
+         values ('checkout-api', 'payments', 'production', 'dev', 'payments-production', $1, $2, $3, 'sha256:seen',
+                 'awaiting_approval', $4, now())
+         returning id",
+    )
+    .bind(action)
+    .bind(requester)
+    .bind(policy)
+    .bind(state)
+    .fetch_one(&world.app.db)
+    .await
+    .unwrap()
 }
 
 fn gets(answer: &Response) -> Gets {
@@ -140,8 +238,9 @@ fn gets(answer: &Response) -> Gets {
         303 if to.starts_with("/sign-in?next=") || to == "/sign-in" => SignIn,
         200..400 => Answer,
         404 => NotFound,
-        400 | 401 | 403 | 409 | 422 => Refused,
-        status => panic!("{} answered {status}", answer.url()),
+        401 | 403 => Refused,
+        400 | 409 | 422 => Unmet,
+        status => Fault(status),
     }
 }
 

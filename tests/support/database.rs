@@ -1,6 +1,7 @@
 //! A database for each test, copied from one that has the schema already. Gone when the test is over.
 
 use pilothouse::db::MIGRATIONS;
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use url::Url;
 
@@ -45,13 +46,9 @@ impl Database {
 
 /// The database that tests are copied from, made by the first test that needs this version of the schema.
 async fn template(connection: &mut PgConnection, server: &Url) -> String {
-    let version: String = MIGRATIONS
-        .iter()
-        .flat_map(|migration| migration.checksum.iter().take(4))
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let version = &version[version.len().saturating_sub(24)..];
-    let name = format!("pilothouse_template_{}_{version}", MIGRATIONS.iter().count());
+    let schema =
+        MIGRATIONS.iter().fold(Sha256::new(), |hash, migration| hash.chain_update(&migration.checksum));
+    let name = format!("pilothouse_template_{}", hex::encode(&schema.finalize()[..8]));
     run(connection, "select pg_advisory_lock(7146)".into()).await;
     let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
         .bind(&name)
