@@ -68,9 +68,9 @@ pub fn is_sound(verdict: Verdict, note: &str, seen: &Digest, deploy: &Deploy) ->
     Ok(())
 }
 
-/// The requester withdraws; an approver may cancel too, as they may stop it anyway.
+/// Only the requester withdraws; an approver who wants it stopped rejects it, and says why.
 pub fn may_cancel(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
-    if person.identity != deploy.requester.identity && !person.is_in_any(&deploy.policy.approvers) {
+    if person.identity != deploy.requester.identity {
         return Err(Refusal::NotYoursToCancel);
     }
     if !deploy.state.can_be_cancelled() {

@@ -12,7 +12,7 @@ use super::gates::{self, Refusal};
 use super::{store, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
-use crate::web::filters::{ago, until};
+use crate::web::filters::ago;
 use crate::web::{Layout, Nav, Result};
 
 /// Soon enough to warn.
@@ -120,7 +120,7 @@ async fn ask(
     if let (Some(required), Some(change)) = (&deploy.policy.requires, deploy.action.change()) {
         let digest = change.digest.as_deref().unwrap_or_default();
         if let Some(since) = store::first_success(db, &deploy.place.service, required, digest).await? {
-            hints.push(("ok", format!("Runs in {required} since {}", ago(since, now))));
+            hints.push(("ok", format!("Ran in {required} {} ago", ago(since, now))));
         }
     }
     if matches!(may, Err(Refusal::OwnRequest)) {
@@ -149,7 +149,7 @@ async fn ask(
         },
         by: deploy.requester.name.clone(),
         why: deploy.reason.clone(),
-        expires: format!("Expires {}", until(expires, now)),
+        expires: wording::expires(expires, now),
         soon: expires < now + SOON,
         count: match may {
             Ok(()) if have as u32 + 1 == needed => format!("{have} of {needed}, yours is the last"),

@@ -354,7 +354,7 @@ impl Plan {
     /// Versions that the environment before this one has not run yet stay on the list and say so.
     async fn refuse_unproven(&mut self, app: &App, required: &str, repository: &ImageRef) -> Result<()> {
         let mut db = app.db.acquire().await?;
-        for offer in &mut self.versions {
+        for offer in self.versions.iter_mut().filter(|offer| offer.version != self.running) {
             let Ok(reference) = repository.with_tag(&offer.version) else { continue };
             let Ok(resolved) = app.registry.resolve(&reference).await else { continue };
             let proven =
@@ -730,7 +730,7 @@ pub(super) fn granted_by(reason: &str) -> String {
     }
 }
 
-fn capitalised(word: &str) -> String {
+pub(super) fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

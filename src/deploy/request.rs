@@ -249,7 +249,7 @@ fn lead(plan: &Plan) -> String {
     let environment = &plan.place.environment;
     let runs = match plan.running.as_str() {
         "" => format!("Nothing runs in {environment}."),
-        version => format!("{environment} runs {version}."),
+        version => format!("{} runs {version}.", super::plan::capitalised(environment)),
     };
     match plan.policy.approvals {
         0 => runs,

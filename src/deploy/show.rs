@@ -273,7 +273,7 @@ fn meta(deploy: &Deploy, now: Timestamp) -> Vec<String> {
         meta.push(format!("Replaces {}", change.replaces_version));
     }
     if let At::AwaitingApproval { expires } = deploy.state {
-        meta.push(wording::expires(expires));
+        meta.push(wording::expires(expires, now));
     }
     if let Some(ended) = deploy.ended {
         meta.push(format!("Ended {}", clock(ended)));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::deploy::{Action, Deploy, Event, Size, State};
 use super::gates::{Moved, Refusal};
-use crate::web::filters::{clock, short_digest};
+use crate::web::filters::{clock, short_digest, until};
 
 impl Refusal {
     pub fn sentence(&self) -> String {
@@ -31,7 +31,7 @@ impl Refusal {
                 )
             }
             Self::NotYoursToCancel => {
-                "Only the person who asked, or an approver, can withdraw this deploy.".into()
+                "Only the person who asked can withdraw this deploy. An approver can reject it.".into()
             }
         }
     }
@@ -205,7 +205,7 @@ pub fn ask_again(deploy: &Deploy) -> String {
     format!("{} has to ask again.", deploy.requester.name)
 }
 
-/// The line under the title of a deploy that waits.
-pub fn expires(at: Timestamp) -> String {
-    format!("Expires {}", clock(at))
+/// How long a request still waits for approval.
+pub fn expires(at: Timestamp, now: Timestamp) -> String {
+    format!("Expires {}", until(at, now))
 }

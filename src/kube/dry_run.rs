@@ -84,7 +84,10 @@ async fn ask(
 
 /// As people read an object: without the server's own fields, and without the marks that every deploy changes.
 fn yaml(object: &Value) -> String {
-    serde_saphyr::to_string(&cleaned(object.clone())).unwrap_or_else(|_| format!("{object:#}\n"))
+    // One line a value: a folded image reference would show as two changed lines.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(&cleaned(object.clone()), options)
+        .unwrap_or_else(|_| format!("{object:#}\n"))
 }
 
 fn cleaned(mut object: Value) -> Value {
