@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::access::Reviews;
 use crate::auth::{Provider, Sessions, SignInLimit};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deploy::{Counts, DeployPages};
@@ -28,6 +28,7 @@ pub struct AppState {
     pub watches: BTreeMap<String, Arc<Watch>>,
     pub registry: Registry,
     pub catalogue: ArcSwap<Catalogue>,
+    pub pages: catalogue::Pages,
     pub provider: Provider,
     pub sessions: Sessions,
     pub sign_in_limit: SignInLimit,

@@ -95,6 +95,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         watches,
         registry,
         catalogue: Default::default(),
+        pages: Default::default(),
         provider,
         sessions: Default::default(),
         sign_in_limit: Default::default(),
@@ -131,6 +132,7 @@ pub fn routes() -> Routes {
         .get("/readyz", Access::Public, readyz)
         .get("/metrics", Access::Public, metrics::show)
         .and(auth::routes())
+        .and(catalogue::routes())
         .and(deploy::routes())
 }
 

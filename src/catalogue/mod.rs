@@ -5,14 +5,24 @@
 //! files ─ walk ─ yaml ─ parse ─ import ─▶ Postgres ─ NOTIFY ─ store ─▶ Catalogue ─▶ list, show, search
 //! ```
 
+mod activity;
+mod board;
 pub mod command;
+mod entities;
 mod entity;
 mod import;
+mod last;
+mod list;
 mod mistake;
+mod pages;
+mod panel;
 mod parse;
+mod problems;
 mod run;
 mod search;
 mod service;
+mod show;
+mod sight;
 mod snapshot;
 mod store;
 mod walk;
@@ -21,7 +31,20 @@ mod yaml;
 
 pub use import::{Report, Request, import};
 pub use mistake::{Problem, Severity};
+pub use pages::Pages;
 pub use service::{Link, Probes, Resources, Run, RunOverride, SecretRef, Service};
 pub use snapshot::Catalogue;
 pub use store::{load, start};
 pub use yaml::Place;
+
+use crate::web::{Access, Routes};
+
+pub fn routes() -> Routes {
+    Routes::default()
+        .get("/services", Access::SignedIn, list::list)
+        .get("/services/{name}", Access::SignedIn, show::show)
+        .get("/services/{name}/live", Access::SignedIn, show::live)
+        .get("/services/{name}/deploys", Access::SignedIn, show::deploys_page)
+        .get("/catalogue/{kind}/{namespace}/{name}", Access::SignedIn, entities::show)
+        .get("/catalogue/problems", Access::Platform, problems::show)
+}

@@ -21,6 +21,8 @@ pub struct Catalogue {
     by_team: Vec<u32>,
     by_tier: Vec<u32>,
     by_lifecycle: Vec<u32>,
+    /// Mistakes in the files it comes from.
+    pub(super) problems: u32,
     /// It was read from the database: an empty one is empty, not unknown.
     pub(super) loaded: bool,
 }
@@ -78,6 +80,7 @@ impl Catalogue {
             order
         };
         Self {
+            problems: 0,
             by_team: ordered(|filed| filed.team),
             by_tier: ordered(|filed| filed.tier),
             by_lifecycle: ordered(|filed| filed.lifecycle),
@@ -120,6 +123,17 @@ impl Catalogue {
 
     pub(super) fn filed(&self, n: u32) -> Filed {
         self.filed[n as usize]
+    }
+
+    /// What an order sorts by, as a number.
+    pub(super) fn place(&self, n: u32, order: Order) -> u16 {
+        let filed = self.filed(n);
+        match order {
+            Order::Name => 0,
+            Order::Team => filed.team,
+            Order::Tier => filed.tier,
+            Order::Lifecycle => filed.lifecycle,
+        }
     }
 
     /// Every service in an order. None: they already are.

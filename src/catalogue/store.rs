@@ -12,6 +12,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 
+use super::board;
 use super::entity::EntityRef;
 use super::import::{self, Request};
 use super::parse::TIER;
@@ -24,10 +25,9 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Loads the snapshot, keeps it fresh and imports the configured paths, until the process stops.
 pub fn start(app: &App) {
-    let (follower, importer) = (app.clone(), app.clone());
-    let stopped = (app.shutdown.clone(), app.shutdown.clone());
-    tokio::spawn(async move { stopped.0.run_until_cancelled(follow(follower)).await });
-    tokio::spawn(async move { stopped.1.run_until_cancelled(refresh(importer)).await });
+    tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(follow(app.clone())));
+    tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(refresh(app.clone())));
+    tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(board::keep(app.clone())));
 }
 
 /// Loads after every import of any replica, and after every reconnect.
@@ -46,6 +46,7 @@ async fn follow_once(app: &App) -> anyhow::Result<()> {
     listener.listen("catalogue").await?;
     loop {
         app.catalogue.store(Arc::new(load(&app.db).await?));
+        app.pages.catalogue_changed.notify_one();
         tracing::info!(services = app.catalogue.load().services().len(), "the catalogue is loaded");
         // None: the connection was lost and is back; something may have been missed meanwhile.
         listener.try_recv().await?;
@@ -123,7 +124,12 @@ pub async fn load(db: &PgPool) -> anyhow::Result<Catalogue> {
     .map(|row| (row.name, row.title))
     .fetch_all(db)
     .await?;
-    Ok(Catalogue::new(services, titles.into_iter().collect()))
+    let problems =
+        sqlx::query_scalar!(r#"select count(*) as "count!" from import_problems"#).fetch_one(db).await?;
+    let problems = u32::try_from(problems).unwrap_or(u32::MAX);
+    let mut catalogue = Catalogue::new(services, titles.into_iter().collect());
+    catalogue.problems = problems;
+    Ok(catalogue)
 }
 
 #[derive(Deserialize)]

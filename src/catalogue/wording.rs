@@ -1,7 +1,13 @@
 //! Every sentence of this slice, in one place, so that one person can read and improve them all.
 
+use jiff::Timestamp;
+
+use super::activity::Entry;
 use super::mistake::Mistake;
 use super::yaml::MAX_TEXT;
+use crate::deploy::{Action, State};
+use crate::kube::Health;
+use crate::web::filters;
 
 impl Mistake {
     /// What is wrong.
@@ -182,5 +188,202 @@ pub fn tier(tier: &str) -> String {
         "2" => "Tier 2, internal".into(),
         "3" => "Tier 3, the rest".into(),
         _ => "No tier".into(),
+    }
+}
+
+/// "40 services run by 4 teams. 2 are degraded."
+pub fn lead(services: usize, teams: usize, degraded: usize) -> String {
+    let count = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{} {noun}s", thousands(count)),
+    };
+    let degraded = match degraded {
+        0 => String::new(),
+        1 => " One is degraded.".into(),
+        some => format!(" {} are degraded.", thousands(some)),
+    };
+    format!("{} run by {}.{degraded}", count(services, "service"), count(teams, "team"))
+}
+
+/// "1 to 50 of 10 000".
+pub fn range(start: usize, end: usize, all: usize) -> String {
+    match all {
+        0 => "Nothing".into(),
+        _ => format!("{} to {} of {}", thousands(start + 1), thousands(end), thousands(all)),
+    }
+}
+
+/// "3 problems in the catalogue’s files."
+pub fn problems(count: u32) -> String {
+    match count {
+        1 => "1 problem in the catalogue’s files.".into(),
+        _ => format!("{} problems in the catalogue’s files.", thousands(count as usize)),
+    }
+}
+
+pub fn problems_lead(count: u32, shown: usize) -> String {
+    match (count, count as usize > shown) {
+        (0, _) => "The last import took in everything.".into(),
+        (count, false) => format!("{} Everything else was imported.", problems(count)),
+        (count, true) => format!("{} The first {shown} are shown.", problems(count)),
+    }
+}
+
+/// Groups of three, joined by a narrow space that does not break.
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 && digits.len() > 4 {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A row of the feed: what stands before the link, the link, and what stands after it.
+pub fn happened(entry: &Entry) -> (String, String, String) {
+    let (by, what) = (&entry.by, entry.what());
+    match &entry.state {
+        State::Succeeded => match &entry.action {
+            Action::Deploy(_) => (format!("{by} deployed "), what, took(entry)),
+            Action::RollBack { .. } => (format!("{by} rolled back to "), what, took(entry)),
+            Action::Restart { .. } => (format!("{by} "), "restarted".into(), " all pods".into()),
+            Action::Scale { from, to, .. } => {
+                (format!("{by} "), "scaled".into(), format!(" from {} to {}", from.words(), to.words()))
+            }
+        },
+        State::AwaitingApproval { .. } => {
+            let (have, needed) = (entry.approvals, entry.needed);
+            (String::new(), what, format!(" asked for by {by}, {have} of {needed} approvals"))
+        }
+        State::Requested | State::Queued => (String::new(), what, format!(" asked for by {by}, queued")),
+        State::Applying { .. } | State::RollingOut { .. } | State::Verifying { .. } => {
+            (String::new(), what, format!(" by {by}: {}", entry.state.badge().to_lowercase()))
+        }
+        State::Rejected { by: who, note } => (String::new(), what, format!(" rejected by {who}: {note}")),
+        State::Cancelled { by: who } => (String::new(), what, format!(" withdrawn by {who}")),
+        State::Expired => (String::new(), what, format!(" asked for by {by} expired")),
+        State::Superseded { why } => (String::new(), what, format!(" became void: {why}")),
+        State::Failed { why } => (String::new(), what, format!(" by {by} failed: {why}")),
+    }
+}
+
+/// ", in 3 min"; nothing where it took no time worth telling.
+fn took(entry: &Entry) -> String {
+    let seconds = entry.ended.map_or(0, |ended| ended.duration_since(entry.requested).as_secs());
+    match seconds {
+        ..60 => String::new(),
+        60..7_200 => format!(", in {}\u{a0}min", seconds / 60),
+        _ => format!(", in {}\u{a0}h", seconds / 3_600),
+    }
+}
+
+/// "3, one degraded", "2, all healthy".
+pub fn dependencies(all: usize, degraded: usize, healthy: usize) -> String {
+    match (all, degraded) {
+        (0, _) => "none".into(),
+        (all, 1) => format!("{all}, one degraded"),
+        (all, 0) if all == healthy => format!("{all}, all healthy"),
+        (all, 0) => all.to_string(),
+        (all, some) => format!("{all}, {some} degraded"),
+    }
+}
+
+/// The worst of its environments, for the title.
+pub fn headline(health: Health, environment: &str) -> String {
+    match health {
+        Health::Unknown => format!("{} not reporting", filters::team(environment)),
+        Health::Missing => "Not deployed".into(),
+        _ => format!("{} in {environment}", health.word()),
+    }
+}
+
+/// What was known when its cluster was last heard of.
+pub fn when_last_seen(health: Health, seen: Timestamp, now: Timestamp) -> String {
+    let word = match health {
+        Health::Progressing => "It was rolling out",
+        Health::Missing => "Nothing ran here",
+        Health::Unknown => "Not known",
+        Health::Degraded | Health::Suspended | Health::Healthy => health.word(),
+    };
+    match filters::ago(seen, now).as_str() {
+        "now" => format!("{word} when last seen, a moment ago."),
+        ago => format!("{word} when last seen, {ago} ago."),
+    }
+}
+
+pub fn pods(ready: i32, wanted: i32) -> String {
+    match wanted {
+        1 => format!("{ready} of 1 pod ready"),
+        _ => format!("{ready} of {wanted} pods ready"),
+    }
+}
+
+/// Why a person may not change a workload, and who can grant it.
+pub fn may_not_change(verb: &str, namespace: &str, who_grants: &str) -> String {
+    format!(
+        "You can’t change anything here: that needs the right to {verb} deployments in {namespace}. {who_grants}"
+    )
+}
+
+pub fn may_not_look(namespace: &str, who_grants: &str) -> String {
+    format!(
+        "You can’t see what runs here: that needs the right to get deployments in {namespace}. {who_grants}"
+    )
+}
+
+pub fn waits_for_cluster(cluster: &str, seen: Option<Timestamp>) -> String {
+    match seen {
+        Some(seen) => format!(
+            "Everything here waits for the cluster {cluster}, last heard of at {}.",
+            filters::clock(seen)
+        ),
+        None => format!("Everything here waits for the cluster {cluster}, which has not answered yet."),
+    }
+}
+
+/// "What you see of production is from then. Staging is live."
+pub fn of_then(away: &[&str], live: &[&str]) -> String {
+    let of_then = format!("What you see of {} is from then.", and(away));
+    match live {
+        [] => of_then,
+        [one] => format!("{of_then} {} is live.", filters::team(one)),
+        many => format!("{of_then} {} are live.", filters::team(&and(many))),
+    }
+}
+
+/// An address without what every address has: "code.example/payments/checkout-api".
+pub fn address(url: &str) -> String {
+    let text = url.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    match text.char_indices().nth(48) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
+
+pub fn host(url: &str) -> String {
+    url::Url::parse(url).ok().and_then(|url| url.host_str().map(Into::into)).unwrap_or_default()
+}
+
+fn and(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).into(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_first_and_agree_with_their_nouns() {
+        assert_eq!(lead(40, 4, 0), "40 services run by 4 teams.");
+        assert_eq!(lead(1, 1, 1), "1 service run by 1 team. One is degraded.");
+        assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(thousands(9_999), "9999");
     }
 }

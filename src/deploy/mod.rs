@@ -45,7 +45,7 @@ pub use deploy::{Action, DeployId, Event, Size, State};
 pub use engine::run as run_engine;
 pub use inbox::{Ask, waiting};
 pub use pages::{DeployPages, run as run_pages};
-pub use plan::version_of;
+pub use plan::{version_of, who_grants};
 pub use wording::told;
 
 use crate::web::{Access, Routes};

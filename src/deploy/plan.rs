@@ -716,7 +716,7 @@ fn note(version: &str, running: &str, revision: Option<&str>) -> String {
 }
 
 /// Who can give somebody a right in a team's namespaces.
-pub(super) fn who_grants(app: &App, team: &str) -> String {
+pub fn who_grants(app: &App, team: &str) -> String {
     let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
     format!("The team {team} or {} can grant it.", super::wording::any_of(&platform))
 }
