@@ -71,6 +71,7 @@ const EVERYBODY: [Gets; 6] = [Answer; 6];
 const SIGNED_IN: [Gets; 6] = [SignIn, Answer, Answer, Answer, Answer, Answer];
 /// What belongs to a namespace, for whoever may look into it.
 const VIEWERS: [Gets; 6] = [SignIn, NotFound, Answer, Answer, Answer, Answer];
+const PLATFORM: [Gets; 6] = [SignIn, NotFound, NotFound, NotFound, NotFound, Answer];
 /// A form with nothing in it is not a request; but who may not look does not even learn that.
 const EMPTY: [Gets; 6] = [Refused, NotFound, Unmet, Unmet, Unmet, Unmet];
 
@@ -92,6 +93,12 @@ const ROWS: &[Row] = &[
         "/deploys/{deploy}/cancellation",
         [Refused, NotFound, Unmet, Answer, Answer, Unmet], // who asked, and who may approve
     ),
+    row("GET /services", "/services", SIGNED_IN),
+    row("GET /services/{name}", "/services/checkout-api", SIGNED_IN), // without what they may not see
+    row("GET /services/{name}/live", "/services/checkout-api/live", SIGNED_IN),
+    row("GET /services/{name}/deploys", "/services/checkout-api/deploys", SIGNED_IN),
+    row("GET /catalogue/{kind}/{namespace}/{name}", "/catalogue/api/default/checkout", SIGNED_IN),
+    row("GET /catalogue/problems", "/catalogue/problems", PLATFORM),
     row("GET /services/{name}/{environment}/deploy", "/services/checkout-api/staging/deploy", VIEWERS),
     row("POST /services/{name}/{environment}/deploy", "/services/checkout-api/staging/deploy", EMPTY),
     row("GET /services/{name}/{environment}/restart", "/services/checkout-api/production/restart", VIEWERS),
