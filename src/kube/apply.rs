@@ -334,14 +334,34 @@ async fn write(
     before: Option<&Value>,
     params: PatchParams,
 ) -> Result<Applied, Refusal> {
-    // An apply creates what is missing. A patch of a Deployment that is gone must not.
-    if before.is_none() && is_patch(object) {
+    if params.field_manager.as_deref() == Some(FIELD_MANAGER) {
+        may_patch(place, object, before)?;
+    } else if before.is_none() {
         return Err(not_found(place));
     }
     let answer = call::send(user, place.request().patch(&place.name, &params, &Patch::Apply(object))).await?;
-    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
-    let changed = before.is_none_or(|before| version(before) != version(&answer.object));
+    let changed = before.is_none_or(|before| wanted(before) != wanted(&answer.object));
     Ok(applied(place, answer.object, changed, answer.warnings))
+}
+
+/// What people and controllers ask for. The version of an object also moves with its status.
+fn wanted(object: &Value) -> [&Value; 3] {
+    [&object["metadata"]["generation"], &object["metadata"]["labels"], &object["spec"]]
+}
+
+/// An apply creates what is missing, and removes what its manager set before and now leaves out. A patch of a
+/// Deployment must do neither: not make one that is gone, nor empty one that the portal rendered.
+pub(super) fn may_patch(place: &Place, object: &Value, live: Option<&Value>) -> Result<(), Refusal> {
+    if !is_patch(object) {
+        return Ok(());
+    }
+    let Some(live) = live else { return Err(not_found(place)) };
+    let holders = metadata(live).map(|live| ownership::holders(&live, &["f:spec", "f:selector"]));
+    if holders.is_some_and(|holders| holders.iter().any(|holder| holder.name == FIELD_MANAGER)) {
+        let message = "the portal made this Deployment, so it needs its run section in the catalogue".into();
+        return Err(Refusal::Invalid { fields: Vec::new(), message });
+    }
+    Ok(())
 }
 
 /// A whole Deployment has a selector.
@@ -365,7 +385,7 @@ fn stale(message: &str) -> Refusal {
     Refusal::Stale { message: message.into() }
 }
 
-pub(super) fn not_found(place: &Place) -> Refusal {
+fn not_found(place: &Place) -> Refusal {
     Refusal::NotFound { kind: place.kind.clone(), name: place.name.clone() }
 }
 
@@ -419,6 +439,19 @@ mod tests {
         assert_eq!(asked(None, Some(&live(&["pilothouse"], 4))), Some(4));
         assert_eq!(asked(None, Some(&live(&["pilothouse", "kube-controller-manager"], 4))), None);
         assert_eq!(asked(None, None), None);
+    }
+
+    #[test]
+    fn a_patch_never_empties_a_deployment_that_the_portal_rendered() {
+        let place = Place::new("Deployment", "shop", "web").unwrap();
+        let patch = image_patch("shop", "web", &BTreeMap::new(), &Marks::default());
+        let of = |manager: &str| {
+            let entry = json!({"manager": manager, "fieldsV1": {"f:spec": {"f:selector": {}}}});
+            json!({"kind": "Deployment", "metadata": {"managedFields": [entry]}})
+        };
+        assert_eq!(may_patch(&place, &patch, Some(&of("kubectl"))), Ok(()));
+        assert!(matches!(may_patch(&place, &patch, Some(&of("pilothouse"))), Err(Refusal::Invalid { .. })));
+        assert!(matches!(may_patch(&place, &patch, None), Err(Refusal::NotFound { .. })));
     }
 
     #[test]

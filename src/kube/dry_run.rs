@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::apply::{APPROVAL_ANNOTATION, DEPLOY_ANNOTATION, FIELD_MANAGER, is_patch, not_found, settled};
+use super::apply::{APPROVAL_ANNOTATION, DEPLOY_ANNOTATION, FIELD_MANAGER, is_patch, may_patch, settled};
 use super::call::{self, Place};
 use super::refusal::{Refusal, counted};
 use super::{UserClient, quantity};
@@ -69,9 +69,7 @@ async fn ask(
     let place = Place::of(object)?;
     let live = call::read(user, &place).await?;
     *before = live.as_ref().map(yaml).unwrap_or_default();
-    if live.is_none() && is_patch(object) {
-        return Err(not_found(&place));
-    }
+    may_patch(&place, object, live.as_ref())?;
     let object = settled(object.clone(), live.as_ref());
     let params = PatchParams {
         dry_run: true,
