@@ -11,6 +11,7 @@ mod client;
 pub mod diagnosis;
 pub mod dry_run;
 pub mod health;
+pub mod logs;
 mod message;
 pub mod observe;
 pub mod ownership;
