@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::deploy::{Counts, DeployPages};
 use crate::kube::{Clusters, Watch};
+use crate::logs::Logs;
 use crate::registry::Registry;
 
 pub type App = Arc<AppState>;
@@ -27,6 +28,7 @@ pub struct AppState {
     /// What the portal itself sees of each cluster, by name.
     pub watches: BTreeMap<String, Arc<Watch>>,
     pub registry: Registry,
+    pub logs: Logs,
     pub catalogue: ArcSwap<Catalogue>,
     pub pages: catalogue::Pages,
     pub provider: Provider,

@@ -25,6 +25,7 @@ pub mod demo;
 pub mod deploy;
 pub mod events;
 pub mod kube;
+pub mod logs;
 pub mod metrics;
 pub mod registry;
 pub mod server;

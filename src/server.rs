@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Routes};
-use crate::{catalogue, db, deploy, metrics};
+use crate::{catalogue, db, deploy, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -94,6 +94,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         clusters,
         watches,
         registry,
+        logs: Default::default(),
         catalogue: Default::default(),
         pages: Default::default(),
         provider,
@@ -134,6 +135,7 @@ pub fn routes() -> Routes {
         .and(auth::routes())
         .and(catalogue::routes())
         .and(deploy::routes())
+        .and(logs::routes())
 }
 
 /// The routes inside the layers that every request passes, outermost last.

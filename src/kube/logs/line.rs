@@ -7,7 +7,7 @@ use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use jiff::Timestamp;
 
 use super::level::Level;
-use super::position::Position;
+use super::position::{Numbering, Position};
 use super::text::{self, Span};
 
 /// Longer lines are cut here, and say so.
@@ -47,6 +47,11 @@ impl Line {
         let size =
             spans.iter().map(|span| span.text.len() + size_of::<Span>()).sum::<usize>() + size_of::<Self>();
         Self { position, at: raw.at, level: Level::of(&plain), spans, size }
+    }
+
+    /// The first line of a log.
+    pub fn at_start(raw: Raw) -> Self {
+        Self::new(Numbering::default().next(raw.at), raw)
     }
 
     /// Without its colours.
@@ -123,7 +128,6 @@ mod tests {
     use futures::io::Cursor;
 
     use super::*;
-    use crate::kube::logs::position::Numbering;
 
     async fn read(text: &[u8], limit: usize) -> (Vec<Raw>, Option<Raw>) {
         let mut lines = Lines::new(Box::pin(Cursor::new(text.to_vec())), limit);
@@ -159,7 +163,7 @@ mod tests {
         let (found, _) = read(text.as_bytes(), MAX_LINE).await;
         assert_eq!((found[0].bytes.len(), found[0].dropped), (MAX_LINE, 36 * 1024));
         assert_eq!(found[1].bytes, b"short");
-        let line = Line::new(Numbering::default().next(found[0].at), found[0].clone());
+        let line = Line::at_start(found[0].clone());
         assert!(line.text().ends_with("x … 36 KiB cut"));
         let (found, _) = read(text.as_bytes(), usize::MAX).await;
         assert_eq!((found[0].bytes.len(), found[0].dropped), (100 * 1024, 0));

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Of one container's history in memory.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// A line without an end must not fill the memory.
+const MAX_RAW: usize = 1024 * 1024;
+
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
@@ -149,14 +152,15 @@ pub async fn history(
     Ok(history)
 }
 
-/// Every line as it was written, uncut, for a download. Ends with the log; an error ends it early.
+/// Every line as it was written, for a download: cut only where no line should ever reach. Ends with the log; an
+/// error ends it early.
 pub async fn raw_lines(
     api: &Api<Pod>,
     instance: &Instance,
     found: Found,
     start: Start,
 ) -> Result<impl futures::Stream<Item = Result<Raw, ReadError>> + Send + 'static, ReadError> {
-    let lines = patient(open(api, instance, found, false, start, usize::MAX)).await?;
+    let lines = patient(open(api, instance, found, false, start, MAX_RAW)).await?;
     Ok(futures::stream::try_unfold((lines, false), move |(mut lines, ended)| async move {
         if ended {
             return Ok(None);

@@ -1,0 +1,45 @@
+//! Logs of a service in an environment: one page, one live stream, one download.
+//!
+//! ```text
+//!  /services/{name}/logs ── asked.rs: what is wanted, may they ── load.rs: read each container ── show.rs: the page
+//!        │ data-stream, with the position of its last lines
+//!        ▼
+//!  …/logs/stream ── stream.rs: kube::logs::View as server-sent events; the id of each event is a position
+//!  …/logs/download ── download.rs: everything in the range, as it was written
+//! ```
+//! Everything is read as the person. The page is whole without script; with it, lines go on arriving.
+
+mod asked;
+mod download;
+mod histogram;
+mod limit;
+mod load;
+mod show;
+mod stream;
+mod wording;
+
+use std::sync::Arc;
+
+use crate::kube::logs::Hub;
+use crate::web::{Access, Routes};
+
+/// What streams share: the follows that are open, and how many streams each person has.
+#[derive(Default)]
+pub struct Logs {
+    hub: Arc<Hub>,
+    streams: limit::Streams,
+}
+
+impl Logs {
+    /// Containers being followed, for tests and metrics.
+    pub fn follows(&self) -> usize {
+        self.hub.open()
+    }
+}
+
+pub fn routes() -> Routes {
+    Routes::default()
+        .get("/services/{name}/logs", Access::SignedIn, show::show)
+        .get("/services/{name}/logs/stream", Access::SignedIn, stream::stream)
+        .get("/services/{name}/logs/download", Access::SignedIn, download::download)
+}

@@ -1,0 +1,155 @@
+//! `GET /services/{name}/logs/stream`: the page's lines go on. Each event is a batch, and its id is where the reader
+//! stands after it, so a browser that comes back, to whichever replica, misses nothing and sees nothing twice.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use axum::response::sse::Event;
+use axum_extra::extract::{Query, QueryRejection};
+use serde_json::{Value, json};
+use tokio::time::{Instant, Interval};
+
+use super::asked::{self, Asked, Open, Workload};
+use super::limit::Place;
+use super::wording;
+use crate::app::App;
+use crate::auth::CurrentUser;
+use crate::kube::Target;
+use crate::kube::logs::{Batch, Item, Level, Line, Positions, View};
+use crate::web::{Error, sse};
+
+/// A right that was taken away ends the stream this soon.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// Then the browser comes back by itself, through the door, where its session is looked at again.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+pub async fn stream(
+    State(app): State<App>,
+    user: CurrentUser,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Result<impl IntoResponse, Error> {
+    let asked = Asked::read(query)?;
+    let resume = resume(&headers, &asked.after)?;
+    let Open { target, client, workload, .. } = asked::open(&app, &user, &name, &asked).await?;
+    let Workload::One(place) = workload else { return Err(Error::NotFound) };
+    let seat = app.logs.streams.enter(&user.identity);
+    let seat = seat.ok_or_else(|| Error::TooMany(wording::too_many_streams()))?;
+    let view = View::new(app.logs.hub.clone(), client, place, asked.selection(), resume);
+    let mut ask_again = tokio::time::interval(ASK_AGAIN);
+    ask_again.reset();
+    let running =
+        Running { app, user, target, asked, view, ask_again, until: Instant::now() + LONGEST, _seat: seat };
+    Ok(sse::stream(futures::stream::unfold(Some(running), next)))
+}
+
+/// What the browser had last, by its own word; else what the page had.
+fn resume(headers: &HeaderMap, after: &str) -> Result<Option<Positions>, Error> {
+    let last = match headers.get("last-event-id") {
+        Some(id) => id.to_str().map_err(|_| Error::BadRequest(wording::ODD_PLACE.into()))?,
+        None => after,
+    };
+    if last.is_empty() {
+        return Ok(None);
+    }
+    // "-" is the page's word for "I looked, and there was nothing yet".
+    let last = if last == "-" { "" } else { last };
+    last.parse().map(Some).map_err(|_| Error::BadRequest(wording::ODD_PLACE.into()))
+}
+
+struct Running {
+    app: App,
+    user: CurrentUser,
+    target: Target,
+    asked: Asked,
+    view: View,
+    ask_again: Interval,
+    until: Instant,
+    _seat: Place,
+}
+
+/// The next event. `None` in place of the state ends the stream after it.
+async fn next(running: Option<Running>) -> Option<(Result<Event, Infallible>, Option<Running>)> {
+    let mut running = running?;
+    loop {
+        tokio::select! {
+            () = running.app.shutdown.cancelled() => return None,
+            () = tokio::time::sleep_until(running.until) => return None,
+            _ = running.ask_again.tick() => {
+                if let Some(why) = running.refused().await {
+                    return Some((Ok(refusal(&why)), None));
+                }
+            }
+            batch = running.view.next() => match batch {
+                Err(end) => return Some((Ok(refusal(&format!("The cluster refuses: {end}."))), None)),
+                Ok(batch) => if let Some(event) = running.event(&batch) {
+                    return Some((Ok(event), Some(running)));
+                },
+            },
+        }
+    }
+}
+
+impl Running {
+    /// The sentence, once the person may not read here any more. While the cluster does not answer nothing comes
+    /// through the stream either, so waiting gives nothing away.
+    async fn refused(&mut self) -> Option<String> {
+        match asked::may_read(&self.app, &self.user, &self.target).await {
+            Ok(false) => {
+                let Target { service, environment, namespace, team, .. } = &self.target;
+                Some(wording::may_not_read(service, environment, namespace, team))
+            }
+            Ok(true) | Err(_) => None,
+        }
+    }
+
+    fn event(&self, batch: &Batch) -> Option<Event> {
+        let items: Vec<Value> = batch.items.iter().filter_map(|item| self.item(item)).collect();
+        if items.is_empty() {
+            return None;
+        }
+        Some(Event::default().id(batch.resume.to_string()).data(Value::from(items).to_string()))
+    }
+
+    fn item(&self, item: &Item) -> Option<Value> {
+        match item {
+            Item::Line { pod, container, line } if self.asked.takes(line.level) => {
+                Some(line_json(pod, container, line))
+            }
+            Item::Line { .. } => None,
+            Item::Marker(marker) => {
+                let (status, words) = wording::marker(marker);
+                Some(json!({ "status": status, "words": words }))
+            }
+        }
+    }
+}
+
+/// `[time, level, pod, container, piece…]`; a piece is a text, or `[classes, text]`. logview.js draws it.
+fn line_json(pod: &str, container: &str, line: &Arc<Line>) -> Value {
+    let mut row = vec![json!(line.at.to_string()), json!(capitals(line.level)), json!(pod), json!(container)];
+    row.extend(line.spans.iter().map(|span| {
+        if span.style.is_plain() { json!(span.text) } else { json!([span.style.class(), span.text]) }
+    }));
+    Value::from(row)
+}
+
+/// As it stands in the line.
+pub(super) fn capitals(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR",
+        Level::Warn => "WARN",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+    }
+}
+
+/// The page shows the sentence and does not come back.
+fn refusal(sentence: &str) -> Event {
+    Event::default().event("refused").data(sentence)
+}
