@@ -1,13 +1,13 @@
 //! What a request asks for, and whether the person may have it. Shared by page, stream and download.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum_extra::extract::{Query, QueryRejection};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::wording;
@@ -16,8 +16,10 @@ use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
 use crate::config::Environment;
 use crate::kube::logs::{Level, Place, Selection};
-use crate::kube::{CALL_TIMEOUT, Selector, Target, UserClient, Wanted};
+use crate::kube::{self, CALL_TIMEOUT, Target, UserClient, Wanted};
 use crate::web::Error;
+
+const SYNCED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The address of a view; every part may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -143,7 +145,7 @@ pub async fn open(app: &App, user: &CurrentUser, service: &str, asked: &Asked) -
     }
     let identity = access::kube_identity(app, user)?;
     let client = app.clusters.get(&target.cluster).as_user(&identity);
-    let workload = find(&client, &target).await?;
+    let workload = find(app, &client, &target).await?;
     Ok(Open { service, target, production: environment.production, client, workload })
 }
 
@@ -165,64 +167,36 @@ pub async fn may_read(app: &App, user: &CurrentUser, target: &Target) -> Result<
     Ok(access::review(app, user, &target.cluster, wanted).await?.allowed)
 }
 
-/// The pods' selector, from the Deployment as the person may see it.
-async fn find(client: &UserClient, target: &Target) -> Result<Workload, Error> {
+/// The workload by the watch cache, its pods' selector from the Deployment as the person may see it.
+async fn find(app: &App, client: &UserClient, target: &Target) -> Result<Workload, Error> {
+    let watch = app.watch(&target.cluster);
+    let synced = async {
+        while !watch.is_synced() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // Only a portal that has just started ever waits here.
+    let _ = tokio::time::timeout(SYNCED_WITHIN, synced).await;
+    let name = match watch.find(target) {
+        kube::Workload::None => return Ok(Workload::None),
+        kube::Workload::Many { names } => return Ok(Workload::Many(names)),
+        kube::Workload::One { name } => name,
+    };
     let deployments = client.api::<Deployment>(&target.namespace);
-    let listed = tokio::time::timeout(CALL_TIMEOUT, deployments.list(&ListParams::default())).await;
-    let listed = match listed {
-        Ok(Ok(listed)) => listed.items,
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+    let deployment = match tokio::time::timeout(CALL_TIMEOUT, deployments.get_opt(&name)).await {
+        Ok(Ok(Some(deployment))) => deployment,
+        Ok(Ok(None)) => return Ok(Workload::None),
+        Ok(Err(::kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
             return Err(Error::Forbidden(format!("The cluster refuses: {}.", status.message)));
         }
         Ok(Err(_)) | Err(_) => return Err(Error::Unavailable(wording::cluster_away(&target.cluster))),
     };
-    let mut matching = matching(listed, &target.selector);
-    Ok(match matching.len() {
-        0 => Workload::None,
-        1 => {
-            let spec = matching.remove(0).spec;
-            let selector = spec.and_then(|spec| written(&spec.selector));
-            // Never an empty selector: it would be everybody's pods.
-            let selector = selector.filter(|selector| !selector.is_empty());
-            let selector = selector.context("the Deployment's selector can't be written as a query")?;
-            Workload::One(Place {
-                cluster: target.cluster.clone(),
-                namespace: target.namespace.clone(),
-                selector,
-            })
-        }
-        _ => Workload::Many(matching.into_iter().filter_map(|found| found.metadata.name).collect()),
-    })
-}
-
-fn matching(deployments: Vec<Deployment>, selector: &Selector) -> Vec<Deployment> {
-    let labelled = |key: &str, value: &str| -> Vec<Deployment> {
-        let has = |found: &&Deployment| {
-            found
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(key))
-                .is_some_and(|label| label == value)
-        };
-        deployments.iter().filter(has).cloned().collect()
-    };
-    match selector {
-        Selector::KubernetesId(id) => labelled("backstage.io/kubernetes-id", id),
-        Selector::Labels(pairs) => {
-            let has = |found: &Deployment, (key, value): &(String, String)| {
-                found.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
-            };
-            deployments.iter().filter(|found| pairs.iter().all(|pair| has(found, pair))).cloned().collect()
-        }
-        Selector::Name(name) => {
-            let labelled = labelled("app.kubernetes.io/name", name);
-            if !labelled.is_empty() {
-                return labelled;
-            }
-            deployments.into_iter().filter(|found| found.metadata.name.as_ref() == Some(name)).collect()
-        }
-    }
+    let selector = deployment.spec.and_then(|spec| written(&spec.selector));
+    // Never an empty selector: it would be everybody's pods.
+    let selector = selector.filter(|selector| !selector.is_empty());
+    let selector = selector.context("the Deployment's selector can't be written as a query")?;
+    let (cluster, namespace) = (target.cluster.clone(), target.namespace.clone());
+    Ok(Workload::One(Place { cluster, namespace, selector }))
 }
 
 /// A selector as `kubectl -l` takes it. `None` if it holds an operator this portal does not know.
