@@ -10,6 +10,7 @@ mod authorization;
 mod catalogue;
 mod deploys;
 mod kube_rules;
+mod logs;
 mod registry;
 mod sign_in;
 mod support;
