@@ -9,6 +9,7 @@ mod apply;
 mod authorization;
 mod catalogue;
 mod deploys;
+mod kube_cluster;
 mod kube_rules;
 mod logs;
 mod registry;
