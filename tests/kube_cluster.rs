@@ -257,7 +257,7 @@ async fn a_full_quota_is_fatal_once_nothing_moves() {
         .await;
     assert_eq!(
         reason.sentence,
-        "1 pod cannot be created: quota team is full (pods: 1 of 1 used, 1 more asked for)."
+        "1 pod cannot be created: not enough left in the quota team: the number of pods needs 1 more, and 1 of 1 is taken."
     );
 }
 

@@ -374,7 +374,7 @@ mod one_reason {
         let reason = reason_of("quota");
         assert_eq!(
             reason.sentence,
-            "1 pod cannot be created: quota pods is full (pods: 1 of 1 used, 1 more asked for)."
+            "1 pod cannot be created: not enough left in the quota pods: the number of pods needs 1 more, and 1 of 1 is taken."
         );
         assert!(reason.fatal && events(&reason));
 
@@ -387,7 +387,7 @@ mod one_reason {
             diagnosis::reason(&observed, Timestamp::MIN, at + SignedDuration::from_secs(30)).unwrap();
         assert!(!reason.fatal);
         assert!(
-            reason.sentence.starts_with("2 pods cannot be created: quota pods is full"),
+            reason.sentence.starts_with("2 pods cannot be created: not enough left in the quota pods"),
             "{}",
             reason.sentence
         );

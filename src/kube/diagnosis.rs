@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::message;
 use super::pod::{self, Crash, Doing, Pull};
-use super::rollout::{Observed, is_recent};
+use super::refused_pod::{self, Hopeless};
+use super::rollout::Observed;
 use super::wording;
 
 /// A scheduler that needs longer than this is not just busy. A starting process gets as long to become ready.
@@ -96,14 +97,14 @@ impl Scene<'_> {
         let missing = wording::count(usize::try_from(wanted - made).unwrap_or(0).max(1), "pod");
         // With one new pod in, old ones will end and make room: only no progress at all is hopeless.
         let stuck = made == 0;
-        let (cause, action, fatal) = explain_refused_pod(&text);
+        let refused = refused_pod::explain(&text);
         let evidence = [Evidence::Condition { text: wording::quote(&text, 2_000) }];
-        let events = self.events(newest.metadata.uid.as_deref(), &["FailedCreate"]);
+        let events = self.events(newest.metadata.uid.as_deref(), &["FailedCreate"]).into_iter().take(1);
         Some(Reason {
-            sentence: format!("{missing} cannot be created: {cause}."),
+            sentence: format!("{missing} cannot be created: {}.", refused.cause),
             evidence: evidence.into_iter().chain(events).collect(),
-            action,
-            fatal: match fatal {
+            action: refused.action,
+            fatal: match refused.hopeless {
                 Hopeless::Never => false,
                 Hopeless::AtOnce => stuck,
                 Hopeless::WhenItStands => stuck && stands,
@@ -202,7 +203,7 @@ impl Scene<'_> {
             }),
             Doing::Crashes(crash) => Some(self.crash_finding(pod, &crash)),
             Doing::Ready { crashed: Some(crash), .. } => {
-                let news = is_recent(crash.finished, self.now);
+                let news = crash.is_recent(self.now);
                 let ours = crash.finished.is_none_or(|at| at.as_second() >= self.since.as_second());
                 (news && ours).then(|| self.crash_finding(pod, &crash))
             }
@@ -409,50 +410,4 @@ impl Scene<'_> {
     fn is_over(&self, from: Timestamp) -> bool {
         self.now.duration_since(from) >= PATIENCE
     }
-}
-
-/// Whether waiting can help when a pod may not be made.
-enum Hopeless {
-    /// It may come right by itself.
-    Never,
-    AtOnce,
-    /// Others may make room in the next seconds.
-    WhenItStands,
-}
-
-/// Why the API server does not let the controller make a pod: cause, action.
-fn explain_refused_pod(message: &str) -> (String, String, Hopeless) {
-    if let Some(full) = message::quota_full(message) {
-        let resources: Vec<String> = full.resources.iter().map(message::QuotaResource::sentence).collect();
-        let action =
-            "Ask for less, scale something else down, or ask the platform team for more quota.".into();
-        return (
-            format!("quota {} is full ({})", full.quota, resources.join("; ")),
-            action,
-            Hopeless::WhenItStands,
-        );
-    }
-    if let Some((level, demands)) = message::pod_security(message) {
-        let cause = format!("the namespace only takes pods that follow the {level} profile");
-        return (cause, format!("Make sure the pod {}.", wording::list(&demands)), Hopeless::AtOnce);
-    }
-    if let Some((_, rest)) = message.split_once("failed calling webhook ") {
-        let cause =
-            format!("the admission webhook {} does not answer", rest.split(':').next().unwrap_or(rest));
-        return (
-            cause,
-            "Ask the platform team to look at this webhook; the cluster keeps trying.".into(),
-            Hopeless::Never,
-        );
-    }
-    if message.contains("denied the request") || message.contains("denied request") {
-        let cause = format!("a policy of the cluster refuses the pod, {}", wording::quote(message, 300));
-        return (cause, "Change what the policy names, or ask who owns the policy.".into(), Hopeless::AtOnce);
-    }
-    if message.contains("error looking up service account") {
-        let account = message.rsplit('"').nth(1).unwrap_or_default();
-        let cause = format!("the ServiceAccount {account} is missing");
-        return (cause, "Create it, or name one that exists.".into(), Hopeless::WhenItStands);
-    }
-    (wording::quote(message, 300), "Mend what the message names.".into(), Hopeless::WhenItStands)
 }

@@ -1,4 +1,4 @@
-//! Reading the cluster's own messages. Schedulers, quotas and runtimes explain themselves in prose; here it
+//! Reading the cluster's own messages. Schedulers, kubelets and runtimes explain themselves in prose; here it
 //! becomes the short form a person needs. Whatever is not recognised is quoted, never dropped.
 
 use super::wording;
@@ -74,115 +74,6 @@ fn split_outside_braces(text: &str) -> Vec<&str> {
     parts.push(text[start..].trim());
     parts.retain(|part| !part.is_empty());
     parts
-}
-
-/// What stands in a refusal by quota, one line for each full resource.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuotaFull {
-    pub quota: String,
-    pub resources: Vec<QuotaResource>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuotaResource {
-    pub name: String,
-    pub requested: String,
-    pub used: String,
-    pub limit: String,
-}
-
-impl QuotaResource {
-    /// "memory limits: 2 GiB of 2 GiB used, 64 MiB more asked for".
-    pub fn sentence(&self) -> String {
-        let amount = |quantity: &str| {
-            if self.name.contains("memory") || self.name.contains("storage") {
-                wording::memory(quantity)
-            } else {
-                quantity.to_string()
-            }
-        };
-        let name = match self.name.as_str() {
-            "limits.memory" => "memory limits",
-            "requests.memory" | "memory" => "requested memory",
-            "limits.cpu" => "CPU limits",
-            "requests.cpu" | "cpu" => "requested CPU",
-            other => other.strip_prefix("count/").unwrap_or(other),
-        };
-        format!(
-            "{name}: {} of {} used, {} more asked for",
-            amount(&self.used),
-            amount(&self.limit),
-            amount(&self.requested)
-        )
-    }
-}
-
-/// `…exceeded quota: team, requested: pods=1, used: pods=24, limited: pods=24`.
-pub fn quota_full(message: &str) -> Option<QuotaFull> {
-    let rest = message.split_once("exceeded quota: ")?.1;
-    let (quota, rest) = rest.split_once(", requested: ")?;
-    let (requested, rest) = rest.split_once(", used: ")?;
-    let (used, limit) = rest.split_once(", limited: ")?;
-    let look_up = |list: &str, key: &str| {
-        let mut pairs = list.split(',').filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_string()).unwrap_or_default()
-    };
-    let names = requested.split(',').filter_map(|pair| pair.trim().split_once('='));
-    let resources = names.map(|(name, requested)| QuotaResource {
-        name: name.into(),
-        requested: requested.into(),
-        used: look_up(used, name),
-        limit: look_up(limit, name),
-    });
-    Some(QuotaFull { quota: quota.into(), resources: resources.collect() })
-}
-
-/// `…violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "web" must set …), …`:
-/// the level, and each demand in plain words.
-pub fn pod_security(message: &str) -> Option<(String, Vec<String>)> {
-    let rest = message.split_once("violates PodSecurity \"")?.1;
-    let (level, rest) = rest.split_once("\": ")?;
-    let level = level.split(':').next().unwrap_or(level);
-    let mut demands: Vec<String> = split_demands(rest).into_iter().map(pod_security_word).collect();
-    demands.dedup();
-    Some((level.into(), demands))
-}
-
-/// At ", " outside parentheses: each violation explains itself inside one pair.
-fn split_demands(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0usize, 0);
-    for (at, character) in text.char_indices() {
-        match character {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(text[start..at].trim());
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(text[start..].trim());
-    parts
-}
-
-fn pod_security_word(violation: &str) -> String {
-    let known = [
-        ("allowPrivilegeEscalation", "may not gain privileges (allowPrivilegeEscalation: false)"),
-        ("unrestricted capabilities", "drops all capabilities (capabilities.drop: [ALL])"),
-        ("non-default capabilities", "adds no capabilities"),
-        ("runAsNonRoot", "does not run as root (runAsNonRoot: true)"),
-        ("runAsUser=0", "does not run as user 0"),
-        ("seccompProfile", "has a seccomp profile (seccompProfile.type: RuntimeDefault)"),
-        ("host namespaces", "stays out of the host's network, processes and IPC"),
-        ("hostPath", "mounts nothing of the host"),
-        ("hostPort", "opens no port of the host"),
-        ("privileged", "is not privileged"),
-        ("restricted volume types", "mounts only allowed kinds of volume"),
-    ];
-    let word =
-        known.iter().find(|(start, _)| violation.starts_with(start)).map(|(_, word)| (*word).to_string());
-    word.unwrap_or_else(|| wording::quote(violation, 120))
 }
 
 /// What a container's environment or volume names and the namespace does not have.
@@ -265,15 +156,6 @@ mod tests {
     fn two_taints_are_counted_together() {
         let message = "0/5 nodes are available: 2 node(s) had untolerated taint(s) {x: y}, 3 node(s) had untolerated taint {z: }.";
         assert_eq!(unschedulable(message), "0 of 5 nodes: 5 tainted");
-    }
-
-    #[test]
-    fn a_full_quota_names_each_resource() {
-        let message = r#"pods "x" is forbidden: exceeded quota: team, requested: limits.memory=64Mi,pods=1, used: limits.memory=2Gi,pods=24, limited: limits.memory=2Gi,pods=24"#;
-        let full = quota_full(message).unwrap();
-        assert_eq!(full.quota, "team");
-        assert_eq!(full.resources[0].sentence(), "memory limits: 2 GiB of 2 GiB used, 64 MiB more asked for");
-        assert_eq!(full.resources[1].sentence(), "pods: 24 of 24 used, 1 more asked for");
     }
 
     #[test]

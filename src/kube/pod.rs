@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod, PodCondition, Probe,
 };
 
-use super::wording;
+use super::quantity;
 
 /// The one thing that stands between a pod and serving, first of them in the order a pod meets them.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,23 @@ pub struct Crash {
     pub finished: Option<Timestamp>,
     /// What the process left in its termination message.
     pub message: String,
+}
+
+impl Crash {
+    /// "crashes: exit 1", "out of memory at 64 MiB".
+    pub fn words(&self) -> String {
+        match &self.out_of_memory {
+            Some(limit) if limit.is_empty() => "out of memory".into(),
+            Some(limit) => format!("out of memory at {limit}"),
+            None if self.exit == 0 => "ends: exit 0".into(),
+            None => format!("crashes: exit {}", self.exit),
+        }
+    }
+
+    /// A restart is news for ten minutes.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        self.finished.is_some_and(|at| now.duration_since(at).as_mins() < 10)
+    }
 }
 
 /// Reads a pod's status. Events of the pod sharpen the answer ("pulling", "a probe failed") and may be missing.
@@ -220,7 +237,7 @@ fn crash(
         let limits = declared.and_then(|declared| declared.resources.as_ref()?.limits.as_ref());
         limits
             .and_then(|limits| limits.get("memory"))
-            .map(|limit| wording::memory(&limit.0))
+            .map(|limit| quantity::show_text("memory", &limit.0))
             .unwrap_or_default()
     };
     Crash {

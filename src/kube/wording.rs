@@ -17,31 +17,6 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// A Kubernetes quantity of bytes as people say it: `64Mi` is "64 MiB", `67108864` too.
-pub fn memory(quantity: &str) -> String {
-    const UNITS: [(&str, &str); 8] = [
-        ("Ki", "KiB"),
-        ("Mi", "MiB"),
-        ("Gi", "GiB"),
-        ("Ti", "TiB"),
-        ("k", "kB"),
-        ("M", "MB"),
-        ("G", "GB"),
-        ("T", "TB"),
-    ];
-    for (suffix, unit) in UNITS {
-        if let Some(number) = quantity.strip_suffix(suffix) {
-            return format!("{number} {unit}");
-        }
-    }
-    match quantity.parse::<u64>() {
-        Ok(bytes) if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
-        Ok(bytes) if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
-        Ok(bytes) => format!("{bytes} bytes"),
-        Err(_) => quantity.to_string(),
-    }
-}
-
 /// One line of at most `limit` characters: what a sentence can quote.
 pub fn quote(text: &str, limit: usize) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -63,15 +38,6 @@ pub fn list(items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities_read_as_people_say_them() {
-        assert_eq!(memory("64Mi"), "64 MiB");
-        assert_eq!(memory("67108864"), "64 MiB");
-        assert_eq!(memory("1073741824"), "1 GiB");
-        assert_eq!(memory("500M"), "500 MB");
-        assert_eq!(memory("odd"), "odd");
-    }
 
     #[test]
     fn a_quote_is_one_line_and_cut_between_characters() {
