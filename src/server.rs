@@ -41,7 +41,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// Once per process, before anything opens a connection or logs a line.
 pub fn prepare_process() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,kube=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,kube=warn,kube_client=off"));
     // Set already is fine: tests start several portals in one process.
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let _ = rustls::crypto::ring::default_provider().install_default();
