@@ -8,7 +8,7 @@ use pilothouse::catalogue::{self, Report, Request};
 use pilothouse::db;
 use sqlx::PgPool;
 
-use crate::support::{Database, World};
+use crate::support::{Browser, Database, Page, World};
 
 /// A folder of its own, gone when the test is over.
 struct Files(PathBuf);
@@ -282,4 +282,261 @@ async fn every_replica_loads_what_any_of_them_imports_even_after_the_database_wa
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the newcomer was never seen");
+}
+
+/// Imports by hand into a world, and waits until its portal shows it.
+async fn import_by_hand(world: &World, text: &str, newcomer: &str) {
+    let files = Files::new();
+    let path = files.write("catalog-info.yaml", text);
+    let db = pool(&world.database).await;
+    let request = Request { paths: vec![path], by_hand: true, environments: Vec::new() };
+    catalogue::import(&db, request, None).await.unwrap();
+    let browser = world.as_("maya").await;
+    for _ in 0..100 {
+        if browser
+            .get(&format!("/services?q={newcomer}"))
+            .await
+            .text
+            .contains(&format!("id=\"s-{newcomer}\""))
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{newcomer} was never listed");
+}
+
+/// Names of the rows, in order.
+fn listed(page: &Page) -> Vec<String> {
+    let rows = page.text.split("<tr id=\"s-").skip(1);
+    rows.map(|row| row.split('"').next().unwrap().to_string()).collect()
+}
+
+/// The row of a service, as text between its tags.
+fn row<'a>(page: &'a Page, service: &str) -> &'a str {
+    let (_, rest) = page.text.split_once(&format!("<tr id=\"s-{service}\"")).unwrap();
+    rest.split_once("</tr>").unwrap().0
+}
+
+/// Until the portal knows what runs in the cluster.
+async fn watching(world: &World) -> Browser {
+    loaded(world).await;
+    let maya = world.as_("maya").await;
+    for _ in 0..150 {
+        if row(&maya.get("/services").await, "checkout-api").contains("<code") {
+            return maya;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing is known to run: was demo/apply run on this cluster?");
+}
+
+#[tokio::test]
+async fn the_list_is_searched_filtered_sorted_and_paged_by_its_address() {
+    let world = World::new().await;
+    loaded(&world).await;
+    let many: String = (100..160).map(|n| component(&format!("zone-{n}"), "")).collect();
+    import_by_hand(&world, &many, "zone-159").await;
+    let maya = world.as_("maya").await;
+
+    let page = maya.get("/services").await;
+    assert_eq!(listed(&page).len(), 50);
+    assert!(page.text.contains("100 services run by 4 teams."), "{}", page.text);
+    assert!(page.text.contains("1 to 50 of 100") && page.text.contains("href=\"/services?page=2\""));
+    let page = maya.get("/services?sort=name&page=2").await;
+    assert_eq!(listed(&page).last().unwrap(), "zone-159");
+
+    assert_eq!(listed(&maya.get("/services?q=legder").await)[0], "ledger");
+    assert_eq!(listed(&maya.get("/services?q=checkout").await)[0], "checkout-api");
+    let page = maya.get("/services?team=payments&team=storefront&tier=0").await;
+    assert!(
+        listed(&page).contains(&"checkout-api".to_string()) && !listed(&page).contains(&"tax".to_string())
+    );
+    assert!(page.text.contains("value=\"payments\" checked"));
+    assert_eq!(listed(&maya.get("/services?lifecycle=deprecated&q=voucher").await), ["vouchers"]);
+    assert_eq!(page.header("hx-replace-url"), "/services?team=payments&team=storefront&tier=0");
+
+    let page = maya.get("/services?q=zzzzzzz&kind=service").await;
+    assert!(page.text.contains("No service matches") && page.text.contains("Clear filters"));
+    assert_eq!(maya.get("/services?page=99&tier=nonsense&sort=%00&team=%ff").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_list_shows_what_runs_to_whoever_may_look() {
+    let world = World::new().await;
+    let maya = watching(&world).await;
+    let page = maya.get("/services").await;
+    let checkout = row(&page, "checkout-api");
+    assert!(
+        checkout.contains("aria-label=\"Healthy\"") || checkout.contains("aria-label=\"Rolling out\""),
+        "{checkout}"
+    );
+    assert!(row(&page, "pricing").contains("2 match"), "{}", row(&page, "pricing"));
+    assert!(row(&page, "tax").contains("not deployed"));
+
+    let noor = world.as_("noor").await;
+    let page = noor.get("/services").await;
+    assert!(!row(&page, "checkout-api").contains("<code"), "{}", row(&page, "checkout-api"));
+    assert!(row(&page, "checkout-api").contains("nothing that you may see"));
+}
+
+#[tokio::test]
+async fn a_service_page_says_what_it_is_what_runs_and_what_you_may_do() {
+    let world = World::new().await;
+    let maya = watching(&world).await;
+    let page = maya.get("/services/checkout-api").await;
+    for part in [
+        "Basket to paid order",
+        "panel-production",
+        "panel-staging",
+        "pods ready",
+        "Tier 0, customer critical",
+        "/services/checkout-api/staging/deploy",
+        "/catalogue/resource/default/orders-db",
+        "/services/ledger",
+        "https://runbooks.acme.example/payments/checkout-api",
+        "/catalogue/api/default/order-events",
+    ] {
+        assert!(page.text.contains(part), "{part} is missing: {}", page.text);
+    }
+    let page = maya.get("/services/pricing").await;
+    assert!(
+        page.text.contains("2 Deployments match") && page.text.contains("kubernetes-id"),
+        "{}",
+        page.text
+    );
+    // Another team's: she may look, and reads why she may not change it.
+    let page = maya.get("/services/shipping-rates").await;
+    assert!(
+        page.text.contains("You can’t change anything here") && page.text.contains("aria-disabled=\"true\"")
+    );
+
+    let page = world.as_("noor").await.get("/services/checkout-api").await;
+    assert!(page.text.contains("You can’t see what runs here"), "{}", page.text);
+    assert!(!page.text.contains("pods ready") && !page.text.contains("/staging/deploy"), "{}", page.text);
+
+    let page = maya.get("/services/chekout-api").await;
+    assert_eq!(page.status, 404);
+    assert!(page.text.contains("checkout-api"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn what_waits_and_what_happened_stand_on_the_page() {
+    let world = World::new().await;
+    let maya = watching(&world).await;
+    let change = r#"{"kind": "deploy", "version": "v9.9.9", "reference": "r:v9.9.9", "digest": null, "workload": "checkout-api",
+                     "images": {}, "replaces": {}, "replaces_version": "v1.0.0", "objects": []}"#;
+    for (state, environment, ended) in [
+        (r#"{"state": "succeeded"}"#, "staging", true),
+        (r#"{"state": "awaiting_approval", "expires": "2030-01-01T18:02:00Z"}"#, "production", false),
+    ] {
+        sqlx::query(
+            "insert into deploys (service, team, environment, cluster, namespace, action, requester, policy, digest,
+                                  state, detail, requested, ended)
+             values ('checkout-api', 'payments', $1, 'dev', 'payments-' || $1, $2::jsonb,
+                     '{\"name\": \"Maya Okafor\", \"identity\": {\"issuer\": \"i\", \"subject\": \"s\"}}',
+                     '{\"production\": true, \"approvals\": 2, \"approvers\": []}', 'sha256:x',
+                     $3::jsonb ->> 'state', $3::jsonb, now() - interval '4 min', case when $4 then now() end)",
+        )
+        .bind(environment)
+        .bind(change)
+        .bind(state)
+        .bind(ended)
+        .execute(&world.app.db)
+        .await
+        .unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let page = maya.get("/services/checkout-api").await;
+    for part in [
+        "v9.9.9 waits for approval to production.",
+        "0 of 2 approvals, expires 18:02.",
+        "Maya Okafor deployed ",
+        "Deploys<span class=\"n\">2</span>",
+    ] {
+        assert!(page.text.contains(part), "{part} is missing: {}", page.text);
+    }
+    assert!(maya.get("/services/checkout-api/deploys").await.text.contains("asked for by Maya Okafor"));
+    assert!(row(&maya.get("/services").await, "checkout-api").contains("Awaiting approval"));
+    let noor = world.as_("noor").await;
+    assert!(!noor.get("/services/checkout-api").await.text.contains("v9.9.9"));
+    assert!(!noor.get("/services/checkout-api/deploys").await.text.contains("v9.9.9"));
+    assert!(!noor.get("/services").await.text.contains("Awaiting approval"));
+}
+
+#[tokio::test]
+async fn the_stream_draws_the_panels() {
+    let world = World::new().await;
+    let maya = watching(&world).await;
+    let cookies: Vec<String> =
+        maya.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = maya.request(reqwest::Method::GET, "/services/checkout-api/live");
+    let mut answer = request.header("cookie", cookies.join("; ")).send().await.unwrap();
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        let part =
+            tokio::time::timeout(Duration::from_secs(10), answer.chunk()).await.unwrap().unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&part).unwrap());
+    }
+    assert!(text.contains("<hx-partial hx-target=\"#now\" hx-swap=\"outerMorph\">"), "{text}");
+    assert!(text.contains("panel-production") && text.contains("id: "), "{text}");
+}
+
+#[tokio::test]
+async fn problems_are_shown_to_the_platform_team_alone() {
+    let world = World::new().await;
+    loaded(&world).await;
+    let broken = format!("{}---\nkind: [\n", component("<b>bold", "").replace("<b>bold", "newcomer"));
+    import_by_hand(&world, &broken, "newcomer").await;
+    let petra = world.as_("petra").await;
+    let page = petra.get("/catalogue/problems").await;
+    assert!(
+        page.text.contains("catalog-info.yaml:7:7") && page.text.contains("is not YAML here"),
+        "{}",
+        page.text
+    );
+    assert!(petra.get("/services").await.text.contains("href=\"/catalogue/problems\""));
+    let maya = world.as_("maya").await;
+    assert_eq!(maya.get("/catalogue/problems").await.status, 404);
+    assert!(!maya.get("/services").await.text.contains("/catalogue/problems"));
+}
+
+#[tokio::test]
+async fn hostile_text_is_shown_as_text() {
+    let world = World::new().await;
+    loaded(&world).await;
+    let hostile = "---\napiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: hostile\n  \
+                   title: \"<script>alert(1)</script>\"\n  description: \"<img src=x onerror=alert(2)> {{ 7*7 }}\"\n\
+                   spec: {type: \"<b>\", lifecycle: \"'\\\"\", owner: payments}\n";
+    import_by_hand(&world, hostile, "hostile").await;
+    let maya = world.as_("maya").await;
+    for path in ["/services?q=hostile", "/services/hostile", "/services?q=%3Cscript%3E"] {
+        let page = maya.get(path).await;
+        assert_eq!(page.status, 200);
+        assert!(
+            !page.text.contains("<script>alert") && !page.text.contains("<img src=x"),
+            "{path}: {}",
+            page.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_entities_have_a_page_with_their_relations() {
+    let world = World::new().await;
+    loaded(&world).await;
+    let maya = world.as_("maya").await;
+    let page = maya.get("/catalogue/API/default/checkout").await;
+    for part in [
+        "Place and pay an order",
+        "checkout-api",
+        "Provides",
+        "/catalogue/group/default/payments",
+        "openapi: 3.1.0",
+    ] {
+        assert!(page.text.contains(part), "{part} is missing: {}", page.text);
+    }
+    assert!(maya.get("/catalogue/resource/default/orders-db").await.text.contains("Depends on"));
+    assert_eq!(maya.get("/catalogue/component/default/ledger").await.location(), "/services/ledger");
+    assert_eq!(maya.get("/catalogue/api/default/nothing").await.status, 404);
 }

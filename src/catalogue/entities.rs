@@ -85,7 +85,7 @@ pub async fn show(
     let title = [text("/metadata/title"), text("/spec/profile/displayName"), row.name.clone()];
     let title = title.into_iter().find(|title| !title.is_empty()).unwrap_or_default();
     let page = EntityPage {
-        layout: layout.at(Nav::Services, &[("Services", "/services"), (&row.kind, ""), (&row.name, "")]),
+        layout: layout.at(Nav::Services, &[("Services", "/services"), (&row.name, "")]),
         description: text("/metadata/description"),
         facts: [
             ("Type", text("/spec/type")),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::HeaderName;
 use axum::response::Html;
 use axum_extra::extract::Query;
 use jiff::Timestamp;
@@ -120,7 +121,7 @@ pub async fn list(
     user: CurrentUser,
     layout: Layout,
     Query(filter): Query<Filter>,
-) -> Result<Html<String>> {
+) -> Result<([(HeaderName, String); 1], Html<String>)> {
     let overview = app.pages.overview(&app, &user).await?;
     let catalogue = &*overview.board.catalogue;
 
@@ -143,7 +144,7 @@ pub async fn list(
         tabs: filter.tabs(&counts),
         menus: filter.menus(catalogue),
         orders: ORDERS,
-        order: *ORDERS.iter().find(|order| order.0 == filter.sort).unwrap_or(&ORDERS[0]),
+        order: filter.shown_order(),
         environments: environments(&app),
         rows: page.iter().map(view).collect(),
         filter: &filter,
@@ -151,7 +152,9 @@ pub async fn list(
         now: app.clock.now(),
     }
     .render()?;
-    Ok(Html(html))
+    // A form sends its empty fields, too; the address that stays has none.
+    let address = filter.address(|_| {});
+    Ok(([(HeaderName::from_static("hx-replace-url"), address)], Html(html)))
 }
 
 /// Name and whether it is production, in the order of the configuration.
@@ -248,6 +251,14 @@ impl Filter {
             services.retain(|n| key(overview.health(*n)) == self.health);
         }
         services
+    }
+
+    /// Its value and its words.
+    fn shown_order(&self) -> (&'static str, &'static str) {
+        match ORDERS.iter().find(|order| order.0 == self.sort).unwrap_or(&ORDERS[0]) {
+            ("", _) if !self.q.trim().is_empty() => ("", "Best match first"),
+            order => *order,
+        }
     }
 
     /// None: by health, which is not an order of the catalogue.

@@ -62,6 +62,7 @@ pub fn panel(
     }
     let stale = status.stale;
     let runs = matches!(status.workload, Workload::One { .. });
+    let many = matches!(status.workload, Workload::Many { .. });
     let health = if stale { Health::Unknown } else { status.health };
     let base = format!("/services/{}/{}", target.service, target.environment);
     let logs = format!("/services/{}/logs?env={}", target.service, target.environment);
@@ -72,6 +73,7 @@ pub fn panel(
     };
     let refused = match may {
         May::Look(why) if !stale => why,
+        _ if many => wording::WHICH_ONE.into(),
         _ if stale => wording::waits_for_cluster(&target.cluster, status.seen),
         _ => String::new(),
     };
@@ -81,7 +83,7 @@ pub fn panel(
         production,
         health,
         class: health.class(),
-        word: health.word(),
+        word: if many { "More than one" } else { health.word() },
         version: status.version.clone(),
         digest: digest(&status.image),
         pods,
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn several_matches_are_said_and_only_a_deploy_is_offered() {
+    fn several_matches_are_said_and_nothing_is_guessed() {
         let names = vec!["pricing".into(), "pricing-batch".into()];
         let reason = "2 Deployments match: pricing and pricing-batch.".to_string();
         let many = EnvironmentStatus {
@@ -264,7 +266,8 @@ mod tests {
         };
         let panel = drawn(&many, May::Change);
         assert_eq!(panel.why, reason);
-        assert_eq!(panel.acts.len(), 1);
+        assert_eq!((panel.word, panel.refused.as_str()), ("More than one", wording::WHICH_ONE));
+        assert_eq!(panel.acts.iter().map(|act| act.locked).collect::<Vec<_>>(), [true]);
     }
 
     #[test]

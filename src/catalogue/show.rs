@@ -193,8 +193,8 @@ fn headline(panels: &[Panel]) -> (&'static str, String) {
     let running = panels.iter().filter(|panel| panel.health != Health::Missing);
     // `min_by_key` keeps the first of equals, and production stands first.
     match running.min_by_key(|panel| if panel.stale { Health::Degraded } else { panel.health }) {
-        Some(panel) => (panel.class, wording::headline(panel.health, &panel.name)),
-        None => ("idle", wording::headline(Health::Missing, "")),
+        Some(panel) => (panel.class, wording::headline(panel.health, panel.word, &panel.name)),
+        None => ("idle", wording::headline(Health::Missing, "", "")),
     }
 }
 

@@ -291,9 +291,14 @@ pub fn dependencies(all: usize, degraded: usize, healthy: usize) -> String {
     }
 }
 
+/// How to say which of several Deployments is meant.
+pub const WHICH_ONE: &str = "The portal changes none of them: say which one is meant with the annotation \
+                             backstage.io/kubernetes-id, or a label selector that matches only one.";
+
 /// The worst of its environments, for the title.
-pub fn headline(health: Health, environment: &str) -> String {
+pub fn headline(health: Health, word: &str, environment: &str) -> String {
     match health {
+        Health::Unknown if word != Health::Unknown.word() => format!("{word} in {environment}"),
         Health::Unknown => format!("{} not reporting", filters::team(environment)),
         Health::Missing => "Not deployed".into(),
         _ => format!("{} in {environment}", health.word()),
