@@ -69,6 +69,23 @@ fn what_is_commented_out_would_be_understood() {
     assert!(!production.allow_unresolved);
 }
 
+/// The files that people begin with elsewhere say nothing that is not understood.
+#[test]
+fn the_shipped_configurations_are_understood() {
+    let manifest = include_str!("../../install/pilothouse.yaml");
+    let (_, manifest) = manifest.split_once("pilothouse.toml: |\n").unwrap();
+    let (manifest, _) = manifest.split_once("\n---\n").unwrap();
+    let manifest: String = manifest.lines().map(|line| line.trim_start().to_string() + "\n").collect();
+    for (name, text) in [
+        ("bin/demo", include_str!("../../demo/pilothouse.toml").replace("@PORT@", "8080")),
+        ("docker-compose.yml", include_str!("../../install/compose/pilothouse.toml").into()),
+        ("install/pilothouse.yaml", manifest),
+    ] {
+        let read = toml::from_str::<Config>(&text);
+        assert!(read.is_ok(), "{name}: {}", read.unwrap_err());
+    }
+}
+
 /// All keys of the example, commented out or not, with the section they stand in.
 fn documented() -> BTreeSet<String> {
     let mut section = String::new();
