@@ -21,7 +21,7 @@ use crate::kube::dry_run::{self, ObjectPlan, PodStart};
 use crate::kube::ownership::{self, ImageOwner};
 use crate::kube::{Refusal, Target, UserClient, Wanted, Workload};
 use crate::registry::{ImageRef, RegistryError};
-use crate::web::filters::{ago, short_digest};
+use crate::web::filters::{short_digest, when};
 use crate::web::{Error, Result};
 
 /// How many tags the form offers; any other can be typed.
@@ -523,7 +523,7 @@ impl Plan {
         self.checks.push(match since {
             Some(at) => Check::ok(
                 format!("{} ran it", capitalised(required)),
-                format!("first {} ago", ago(at, self.checked)),
+                format!("first {}", when(at, self.checked)),
             ),
             None => Check::bad(
                 format!("{} has not run it", capitalised(required)),

@@ -22,7 +22,7 @@ use crate::auth::{CurrentUser, access};
 use crate::kube::PodState;
 use crate::kube::diagnosis::{Evidence, Reason};
 use crate::web::diff::Diff;
-use crate::web::filters::{ago, clock, short_digest};
+use crate::web::filters::{clock, short_digest, when};
 use crate::web::{Error, Layout, Nav, Result, sse};
 
 #[derive(Template)]
@@ -263,12 +263,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
 }
 
 fn meta(deploy: &Deploy, now: Timestamp) -> Vec<String> {
-    let asked = match ago(deploy.requested, now).as_str() {
-        "now" => "just now".into(),
-        time if time.contains('\u{a0}') => format!("{time} ago"),
-        date => format!("on {date}"),
-    };
-    let mut meta = vec![format!("{} asked {asked}", deploy.requester.name)];
+    let mut meta = vec![format!("{} asked {}", deploy.requester.name, when(deploy.requested, now))];
     if let Some(change) = deploy.action.change().filter(|change| !change.replaces_version.is_empty()) {
         meta.push(format!("Replaces {}", change.replaces_version));
     }
@@ -479,7 +474,7 @@ async fn facts(
         facts.push((label.to_string(), runs.to_string()));
         if let (Some(required), Some(digest)) = (&deploy.policy.requires, &change.digest) {
             let since = store::first_success(db, &deploy.place.service, required, digest).await?;
-            let told = since.map_or("never".into(), |at| format!("first {} ago, same digest", ago(at, now)));
+            let told = since.map_or("never".into(), |at| format!("first {}, same digest", when(at, now)));
             facts.push((format!("Ran in {required}"), told));
         }
         if let Some(manager) = &change.take_over {

@@ -17,6 +17,15 @@ pub fn ago(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String {
     }
 }
 
+/// The same inside a sentence: "just now", "4 min ago", "on 9 Nov 2026".
+pub fn when(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String {
+    match ago(at, now).as_str() {
+        "now" => "just now".into(),
+        time if time.contains('\u{a0}') => format!("{time} ago"),
+        date => format!("on {date}"),
+    }
+}
+
 /// The same for what lies ahead: "in 4 min", "in 26 h".
 pub fn until(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String {
     match at.borrow().duration_since(*now.borrow()).as_secs() {
@@ -107,6 +116,10 @@ mod tests {
         assert_eq!(before("2026-11-22T12:00:00Z"), "26\u{a0}h");
         assert_eq!(before("2026-11-17T14:00:00Z"), "6\u{a0}d");
         assert_eq!(before("2026-11-01T14:00:00Z"), "1 Nov 2026");
+        let told = |text: &str| when(text.parse::<Timestamp>().unwrap(), now);
+        assert_eq!(told("2026-11-23T13:59:30Z"), "just now");
+        assert_eq!(told("2026-11-23T13:56:00Z"), "4\u{a0}min ago");
+        assert_eq!(told("2026-11-01T14:00:00Z"), "on 1 Nov 2026");
     }
 
     #[test]
