@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::auth::access::Reviews;
 use crate::auth::{Provider, Sessions, SignInLimit};
 use crate::catalogue::{self, Catalogue};
@@ -36,6 +37,8 @@ pub struct AppState {
     pub sign_in_limit: SignInLimit,
     pub reviews: Reviews,
     pub counts: Counts,
+    /// Whether the audit trail's chain held when it was last walked.
+    pub audit: audit::Checks,
     pub deploy_pages: DeployPages,
     /// Cancelled when the process is asked to stop: streams end, the engine puts its leases back.
     pub shutdown: CancellationToken,

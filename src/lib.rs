@@ -10,12 +10,13 @@
 //! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
-//! | slices | [`catalogue`] [`deploy`] |
+//! | slices | [`catalogue`] [`deploy`] [`home`] [`audit`] |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
 //!
 //! [`app::AppState`] is what handlers share.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod catalogue;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod db;
 pub mod demo;
 pub mod deploy;
 pub mod events;
+pub mod home;
 pub mod kube;
 pub mod logs;
 pub mod metrics;

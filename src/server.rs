@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Routes};
-use crate::{catalogue, db, deploy, logs, metrics};
+use crate::{audit, catalogue, db, deploy, home, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -102,6 +102,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         sign_in_limit: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
+        audit: Default::default(),
         deploy_pages: Default::default(),
         shutdown,
     });
@@ -136,6 +137,8 @@ pub fn routes() -> Routes {
         .and(catalogue::routes())
         .and(deploy::routes())
         .and(logs::routes())
+        .and(home::routes())
+        .and(audit::routes())
 }
 
 /// The routes inside the layers that every request passes, outermost last.
