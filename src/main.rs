@@ -33,6 +33,8 @@ enum Command {
         #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
         config: PathBuf,
     },
+    /// Prints every route: method, path, who may come in.
+    Routes,
     /// Runs the identity provider for development: sample people, no passwords, this machine only.
     IdentityProvider(pilothouse::demo::Arguments),
 }
@@ -44,6 +46,10 @@ async fn main() -> ExitCode {
         Command::Serve { config } => pilothouse::server::serve(&config).await,
         Command::Check { config } => pilothouse::server::check(&config),
         Command::Import { paths, config } => pilothouse::catalogue::command::run(&config, paths).await,
+        Command::Routes => {
+            pilothouse::server::print_routes();
+            Ok(())
+        }
         Command::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,
     };
     match done {

@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
-use crate::web::{self, Access, Error, Routes};
+use crate::web::{self, Access, Error, Route, Routes};
 use crate::{audit, catalogue, db, deploy, home, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -139,6 +139,13 @@ pub fn routes() -> Routes {
         .and(logs::routes())
         .and(home::routes())
         .and(audit::routes())
+}
+
+/// `platform routes`: the table, for tests and reviews.
+pub fn print_routes() {
+    for Route { method, path, access } in routes().table {
+        println!("{method} {path} {access:?}");
+    }
 }
 
 /// The routes inside the layers that every request passes, outermost last.
