@@ -16,7 +16,7 @@ use pilothouse::demo::{self, Keys, People};
 use pilothouse::server;
 use tokio::net::TcpListener;
 
-pub use browser::{Browser, with_form};
+pub use browser::{Browser, Page, with_form};
 pub use database::Database;
 
 /// What `demo/people.toml` calls the people.
