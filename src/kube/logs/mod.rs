@@ -3,7 +3,7 @@
 //! ```text
 //!  API server ══ one follow per container (upstream.rs), opened as the first viewer ══▶ ring of recent lines
 //!                                                                                          │ │
-//!  viewer: pods watched as the person (view.rs) ── joins each container's ring ◀───────────┘ │
+//!  viewer: pods listed as the person (view.rs) ── joins each container's ring ◀───────────┘ │
 //!          what the ring no longer has is read once more (read.rs) ◀── gap ──────────────────┘
 //!          merged in time order every 100 ms ──▶ batches with the position in every container (position.rs)
 //! ```

@@ -2,14 +2,12 @@
 //! Pulled by the browser's connection: whoever reads slowly is told how many lines went by, and nobody waits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::watcher;
+use kube::api::ListParams;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -18,7 +16,7 @@ use super::line::Line;
 use super::position::{Position, Positions};
 use super::read::{History, ReadError, Start, Stop, history};
 use super::upstream::{Ending, Entry, Hub, Seat};
-use crate::kube::UserClient;
+use crate::kube::{CALL_TIMEOUT, UserClient};
 
 /// Lines that came within this time stand in the order of their own times.
 const FLUSH: Duration = Duration::from_millis(100);
@@ -30,6 +28,7 @@ const CATCH_UP: usize = 5_000;
 /// So long the first batch waits for all containers, so that it can be in order.
 const SETTLE: Duration = Duration::from_millis(1_000);
 const RETRY: Duration = Duration::from_secs(1);
+const LIST_EVERY: Duration = Duration::from_millis(1_500);
 const MOST_CONTAINERS: usize = 200;
 
 /// Where the pods are.
@@ -107,8 +106,6 @@ pub enum ViewEnd {
     Refused(String),
 }
 
-type PodEvents = Pin<Box<dyn Stream<Item = watcher::Result<watcher::Event<Pod>>> + Send>>;
-
 pub struct View {
     hub: Arc<Hub>,
     client: UserClient,
@@ -117,10 +114,10 @@ pub struct View {
     resume: Positions,
     /// Begun without a position: show what the rings have.
     fresh: bool,
-    events: PodEvents,
-    retry_at: Option<Instant>,
     pods: BTreeMap<String, Pod>,
-    listing: Option<BTreeMap<String, Pod>>,
+    /// The pods as the person sees them, asked for again and again.
+    listing: Option<JoinHandle<kube::Result<Vec<Pod>>>>,
+    list_at: Instant,
     listed_once: bool,
     sources: HashMap<String, Source>,
     over: BTreeSet<String>,
@@ -171,8 +168,6 @@ impl View {
         selection: Selection,
         resume: Option<Positions>,
     ) -> Self {
-        let config = watcher::Config::default().labels(&place.selector);
-        let events = Box::pin(watcher::watcher(client.api::<Pod>(&place.namespace), config));
         let mut tick = tokio::time::interval(FLUSH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -182,10 +177,9 @@ impl View {
             selection,
             fresh: resume.is_none(),
             resume: resume.unwrap_or_default(),
-            events,
-            retry_at: None,
             pods: BTreeMap::new(),
             listing: None,
+            list_at: Instant::now(),
             listed_once: false,
             sources: HashMap::new(),
             over: BTreeSet::new(),
@@ -201,62 +195,62 @@ impl View {
     /// Waits for something to show.
     pub async fn next(&mut self) -> Result<Batch, ViewEnd> {
         loop {
-            tokio::select! {
-                event = next_event(&mut self.events, self.retry_at) => self.heard(event)?,
-                _ = self.tick.tick() => {
-                    let items = self.drain()?;
-                    if !items.is_empty() {
-                        return Ok(Batch { items, resume: self.resume.clone() });
-                    }
-                }
+            self.tick.tick().await;
+            self.look_for_pods()?;
+            let items = self.drain()?;
+            if !items.is_empty() {
+                return Ok(Batch { items, resume: self.resume.clone() });
             }
         }
     }
 
-    fn heard(&mut self, event: watcher::Result<watcher::Event<Pod>>) -> Result<(), ViewEnd> {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => return self.lost(&error),
-        };
-        self.retry_at = None;
-        if std::mem::take(&mut self.away) {
-            self.markers.push_back(Marker::ClusterBack);
-        }
-        match event {
-            watcher::Event::Init => self.listing = Some(BTreeMap::new()),
-            watcher::Event::InitApply(pod) => {
-                if let Some((listing, uid)) = self.listing.as_mut().zip(pod.metadata.uid.clone()) {
-                    listing.insert(uid, pod);
+    /// Lists the pods now and then. A list needs no right that reading logs does not, where a watch would.
+    fn look_for_pods(&mut self) -> Result<(), ViewEnd> {
+        match &mut self.listing {
+            None if Instant::now() >= self.list_at => {
+                let pods = self.client.api::<Pod>(&self.place.namespace);
+                let parameters = ListParams::default().labels(&self.place.selector);
+                self.listing = Some(tokio::spawn(async move {
+                    match tokio::time::timeout(CALL_TIMEOUT, pods.list(&parameters)).await {
+                        Ok(listed) => listed.map(|listed| listed.items),
+                        Err(late) => Err(kube::Error::Service(late.into())),
+                    }
+                }));
+            }
+            Some(task) if task.is_finished() => {
+                let listed = futures::FutureExt::now_or_never(task);
+                self.listing = None;
+                self.list_at = Instant::now() + LIST_EVERY;
+                match listed {
+                    Some(Ok(Ok(pods))) => self.listed(pods),
+                    Some(Ok(Err(error))) => return self.lost(&error),
+                    _ => {}
                 }
             }
-            watcher::Event::InitDone => {
-                let listed = self.listing.take().unwrap_or_default();
-                let gone: Vec<String> =
-                    self.pods.keys().filter(|uid| !listed.contains_key(*uid)).cloned().collect();
-                gone.iter().for_each(|uid| self.remove(uid));
-                listed.into_values().for_each(|pod| self.apply(pod));
-                self.listed_once = true;
-            }
-            watcher::Event::Apply(pod) => self.apply(pod),
-            watcher::Event::Delete(pod) => self.remove(&pod.metadata.uid.unwrap_or_default()),
+            _ => {}
         }
         Ok(())
     }
 
-    /// The cluster is away: say so once and go on trying. It refuses: the view is over.
-    fn lost(&mut self, error: &watcher::Error) -> Result<(), ViewEnd> {
-        let status = match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
-            _ => None,
-        };
-        if let Some(status) = status.filter(|status| matches!(status.code, 401 | 403)) {
+    fn listed(&mut self, pods: Vec<Pod>) {
+        if std::mem::take(&mut self.away) {
+            self.markers.push_back(Marker::ClusterBack);
+        }
+        let there: BTreeSet<&String> = pods.iter().filter_map(|pod| pod.metadata.uid.as_ref()).collect();
+        let gone: Vec<String> = self.pods.keys().filter(|uid| !there.contains(uid)).cloned().collect();
+        gone.iter().for_each(|uid| self.remove(uid));
+        pods.into_iter().for_each(|pod| self.apply(pod));
+        self.listed_once = true;
+    }
+
+    /// The cluster refuses: the view is over. It is away: say so once, and go on trying.
+    fn lost(&mut self, error: &kube::Error) -> Result<(), ViewEnd> {
+        if let kube::Error::Api(status) = error
+            && matches!(status.code, 401 | 403)
+        {
             return Err(ViewEnd::Refused(status.message.clone()));
         }
-        self.retry_at = Some(Instant::now() + RETRY);
-        // A watch ends now and then by itself; only a list that fails means that nobody is there.
-        if matches!(error, watcher::Error::InitialListFailed(_)) && !std::mem::replace(&mut self.away, true) {
+        if !std::mem::replace(&mut self.away, true) {
             self.markers.push_back(Marker::ClusterAway);
         }
         Ok(())
@@ -506,6 +500,14 @@ impl Source {
     }
 }
 
+impl Drop for View {
+    fn drop(&mut self) {
+        if let Some(task) = &self.listing {
+            task.abort();
+        }
+    }
+}
+
 impl Drop for Source {
     fn drop(&mut self) {
         if let Reading::CatchingUp { reading: Some(task), .. } = &self.state {
@@ -537,17 +539,4 @@ fn catch_up(
             _ => Err(ReadError::Broken("the container restarted meanwhile".into())),
         }
     })
-}
-
-async fn next_event(
-    events: &mut PodEvents,
-    retry_at: Option<Instant>,
-) -> watcher::Result<watcher::Event<Pod>> {
-    if let Some(at) = retry_at {
-        tokio::time::sleep_until(at).await;
-    }
-    match events.next().await {
-        Some(event) => event,
-        None => std::future::pending().await, // a watcher never ends
-    }
 }
