@@ -10,7 +10,7 @@
 //! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
-//! | slices | [`catalogue`] [`deploy`] [`home`] [`audit`] |
+//! | slices | [`catalogue`] [`deploy`] [`logs`] [`home`] [`audit`] |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
 //!
 //! [`app::AppState`] is what handlers share.
