@@ -1,0 +1,92 @@
+// Every page there is, by the router's own table: light and dark, wide and on a phone, by keyboard, by weight.
+// A route that this file does not know fails; so does an entry whose route is gone.
+import path from 'node:path';
+import { visit } from '../lib/browser.mjs';
+import { about, expect, OUT, test } from '../lib/runner.mjs';
+import { expectAccessible, expectKeyboardReach, expectNoSidewaysScroll, weigh } from '../lib/checks.mjs';
+import { routes } from '../lib/world.mjs';
+
+const FIRST_LOAD = 100_000;   // bytes over the wire
+
+const deployThat = (state, other = '') => (world) => world.sql(`select id from deploys where state = '${state}' ${other} order by id desc limit 1`).then((id) => `/deploys/${id}`);
+
+/** route → who looks, and the pages that show it. `status` where it is meant to refuse. */
+const PAGES = {
+  '/': [['home', 'maya', '/'], ['home-empty', 'noor', '/']],
+  '/sign-in': [['sign-in', null, '/sign-in?next=%2Fservices']],
+  '/signed-out': [['signed-out', null, '/signed-out']],
+  '/services': [['services', 'maya', '/services'], ['services-none', 'maya', '/services?q=zzzzzz'], ['services-filtered', 'maya', '/services?team=payments&q=api']],
+  '/services/{name}': [['service', 'maya', '/services/checkout-api'], ['service-locked', 'maya', '/services/storefront-web'], ['service-ambiguous', 'maya', '/services/pricing'], ['service-hostile', 'maya', '/services/mischief'], ['service-missing', 'maya', '/services/chekout-api', 404]],
+  '/services/{name}/deploys': [['service-deploys', 'maya', '/services/checkout-api/deploys']],
+  '/services/{name}/logs': [['logs', 'maya', '/services/checkout-api/logs?env=staging'], ['logs-hostile', 'maya', '/services/ledger/logs?env=staging']],
+  '/services/{name}/{environment}/deploy': [['deploy-form', 'maya', '/services/checkout-api/staging/deploy?version=v1.2.0'], ['deploy-form-production', 'maya', '/services/checkout-api/production/deploy?version=v1.2.0'], ['deploy-form-refused', 'maya', '/services/storefront-web/staging/deploy?version=v1.1.0'], ['deploy-form-managed', 'maya', '/services/invoices/staging/deploy?version=v1.0.0']],
+  '/services/{name}/{environment}/restart': [['restart', 'maya', '/services/checkout-api/staging/restart']],
+  '/services/{name}/{environment}/scale': [['scale', 'maya', '/services/checkout-api/production/scale?replicas=4']],
+  '/services/{name}/{environment}/rollback': [['rollback', 'maya', '/services/checkout-api/production/rollback'], ['rollback-staging', 'maya', '/services/payment-gateway/staging/rollback']],
+  '/deploys': [['deploys', 'maya', '/deploys'], ['deploys-none', 'noor', '/deploys']],
+  '/deploys/{id}': [['deploy-done', 'maya', deployThat('succeeded')], ['deploy-failed', 'maya', deployThat('failed')], ['deploy-withdrawn', 'maya', deployThat('cancelled')], ['deploy-rejected', 'omar', deployThat('rejected')], ['deploy-missing', 'maya', '/deploys/999999', 404]],
+  '/approvals': [['approvals', 'omar', '/approvals'], ['approvals-none', 'noor', '/approvals']],
+  '/audit': [['audit', 'petra', '/audit'], ['audit-missing', 'maya', '/audit', 404]],
+  '/catalogue/problems': [['catalogue-problems', 'petra', '/catalogue/problems']],
+  '/catalogue/{kind}/{namespace}/{name}': [['catalogue-system', 'maya', '/catalogue/system/default/checkout']],
+};
+
+/** What GET also answers, and why it is no page of its own. */
+const NOT_PAGES = {
+  '/static/{version}/{*path}': 'files of pages',
+  '/healthz': 'for probes', '/readyz': 'for probes', '/metrics': 'for Prometheus',
+  '/sign-in/start': 'leads to the provider', '/auth/callback': 'leads back from it',
+  '/search': 'fills the palette', '/audit/export': 'a file',
+  '/deploys/{id}/live': 'a stream', '/services/{name}/live': 'a stream',
+  '/services/{name}/logs/stream': 'a stream', '/services/{name}/logs/download': 'a file',
+};
+
+const all = Object.values(PAGES).flat();
+
+about('Every page');
+
+test('the suite knows every route of the router', async () => {
+  const table = (await routes()).filter(({ method }) => method === 'GET').map((route) => route.path);
+  const known = [...Object.keys(PAGES), ...Object.keys(NOT_PAGES)];
+  expect(table.length > 10, 'platform routes lists the routes', table);
+  expect(table.every((route) => known.includes(route)), 'each route has its row in stories/pages.mjs', table.filter((route) => !known.includes(route)));
+  expect(known.every((route) => table.includes(route)), 'each row has its route', known.filter((route) => !table.includes(route)));
+});
+
+for (const [name, who, where, status = 200] of all) {
+  const open = async (stage, options) => {
+    const page = who ? await stage.as(who, options) : await stage.visitor(options);
+    const address = typeof where === 'string' ? where : await where(stage.world);
+    return { page, address };
+  };
+
+  test(`${name}, wide and on a phone, light and dark`, async (stage) => {
+    for (const [phone, dark] of [[false, false], [false, true], [true, false], [true, true]]) {
+      const look = `${name}${phone ? '-phone' : ''}-${dark ? 'dark' : 'light'}`;
+      const { page, address } = await open(stage, { phone, dark });
+      await visit(page, address, status);
+      if (status !== 200) stage.forgive(new RegExp(`status of ${status}`));
+      await page.evaluate(() => document.fonts.ready.then(() => {}));
+      await page.screenshot({ path: path.join(OUT, `${look}.png`), fullPage: true, animations: 'disabled' });
+      await expectAccessible(page, look);
+      await expectNoSidewaysScroll(page, look);
+      await page.context().close();
+    }
+  }, { seconds: 120 });
+
+  test(`${name} is light, and works by keyboard alone`, async (stage) => {
+    const { page, address } = await open(stage);
+    const { bytes, list } = await weigh(page, address);
+    if (status !== 200) stage.forgive(new RegExp(`status of ${status}`));
+    expect(bytes < FIRST_LOAD, `${name} weighs ${bytes} bytes on the first visit, and may weigh ${FIRST_LOAD}`, list.slice(0, 12).map((part) => `${part.bytes} ${new URL(part.url).pathname}`));
+    await expectKeyboardReach(page, name);
+  }, { seconds: 90 });
+
+  test(`${name} says the same without JavaScript`, async (stage) => {
+    const { page, address } = await open(stage, { script: false });
+    await visit(page, address, status);
+    if (status !== 200) stage.forgive(new RegExp(`status of ${status}`));
+    expect((await page.locator('h1').first().innerText()).length > 0, 'it has its heading');
+    expect(await page.locator('main').innerText() !== '', 'and its content');
+  });
+}
