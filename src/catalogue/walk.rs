@@ -109,7 +109,7 @@ impl Walk {
             Err(_) if !yaml => return,
             Err(error) => return self.problem(path, Mistake::Unreadable { why: error.to_string() }),
         };
-        if !metadata.is_dir() && !(metadata.is_file() && yaml) {
+        if !(metadata.is_dir() || metadata.is_file() && yaml) {
             return;
         }
         if self.inside.as_ref().is_some_and(|root| !real.starts_with(root)) {

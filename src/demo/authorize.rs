@@ -101,6 +101,7 @@ pub fn is_on_this_machine(url: &Url, path: &str) -> bool {
 }
 
 /// Where a portal wants its answer. Anywhere else gets none, not even an error.
+#[expect(clippy::result_large_err, reason = "the refusal is the answer itself, made once a sign-in")]
 fn way_back(asked: &Asked) -> Result<Url, Response> {
     match Url::parse(&asked.redirect_uri) {
         Ok(url) if is_on_this_machine(&url, "/auth/callback") => Ok(url),

@@ -100,12 +100,8 @@ pub async fn list(
                 href: if name.is_empty() { "/deploys".into() } else { format!("/deploys?state={name}") },
                 text,
                 class,
-                count: if states.is_empty() {
-                    counts.iter().map(|(_, n)| n).sum::<i64>()
-                } else {
-                    count(states)
-                }
-                .to_string(),
+                count: if states.is_empty() { counts.values().sum::<i64>() } else { count(states) }
+                    .to_string(),
                 on: *name == filter.state,
             })
             .collect(),

@@ -77,8 +77,7 @@ impl Sandbox {
     /// Applies an object as the administrator, in the name of this field manager, with force.
     pub async fn apply_as(&self, manager: &str, mut object: Value) {
         let kind = object["kind"].as_str().unwrap().to_string();
-        let (group, version) =
-            object["apiVersion"].as_str().unwrap().split_once('/').unwrap_or_else(|| ("", "v1"));
+        let (group, version) = object["apiVersion"].as_str().unwrap().split_once('/').unwrap_or(("", "v1"));
         let kind = kube::core::GroupVersionKind::gvk(group, version, &kind);
         let resource = kube::api::ApiResource::from_gvk(&kind);
         let name = object["metadata"]["name"].as_str().unwrap().to_string();
