@@ -112,6 +112,11 @@ const ROWS: &[Row] = &[
     row("GET /services/{name}/logs", "/services/checkout-api/logs", READERS),
     row("GET /services/{name}/logs/stream", "/services/checkout-api/logs/stream", READERS),
     row("GET /services/{name}/logs/download", "/services/checkout-api/logs/download", READERS),
+    row("GET /", "/", SIGNED_IN),
+    row("GET /search", "/search?q=check", SIGNED_IN), // without what they may not see
+    row("GET /audit", "/audit", PLATFORM),
+    row("GET /audit.csv", "/audit.csv", PLATFORM),
+    row("GET /audit.json", "/audit.json", PLATFORM),
     row("GET /static/{version}/{*path}", "/static/any/css/portal.css", EVERYBODY),
     row("GET /healthz", "/healthz", EVERYBODY),
     row("GET /readyz", "/readyz", EVERYBODY),

@@ -6,12 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
 
 mod apply;
+mod audit;
 mod authorization;
 mod catalogue;
 mod deploys;
 mod kube_cluster;
 mod kube_rules;
 mod logs;
+mod pages;
 mod registry;
 mod sign_in;
 mod support;
