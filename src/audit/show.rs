@@ -81,11 +81,12 @@ pub async fn show(
         Some(_) => newer_than(&app, &filter, now, first).await?,
         None => Vec::new(),
     };
-    let previous = match newer.last() {
-        None => String::new(),
-        // Fewer than a page before this one: that is the newest page.
-        Some(_) if newer.len() < PAGE as usize => filter.address("/audit", None),
-        Some(id) => filter.address("/audit", Some(id + 1)),
+    let full = PAGE as usize;
+    let previous = match newer.len() {
+        0 => String::new(),
+        // At most a page before this one: that is the newest page.
+        n if n <= full => filter.address("/audit", None),
+        _ => filter.address("/audit", Some(newer[full - 1] + 1)),
     };
     let next = match rows.last() {
         Some(row) if more => filter.address("/audit", Some(row.id)),
@@ -179,7 +180,7 @@ async fn rows(app: &App, filter: &Filter, now: Timestamp) -> Result<(Vec<Row>, b
     Ok((rows.collect(), more))
 }
 
-/// Numbers of the entries that stand before this page, oldest first: at most a page of them.
+/// Numbers of the entries that stand before this page, oldest first: a page of them and one more.
 async fn newer_than(app: &App, filter: &Filter, now: Timestamp, id: i64) -> Result<Vec<i64>> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from audit_matching($1, $2, $3, $4, $5) where id > $6 order by id limit $7"#,
@@ -189,7 +190,7 @@ async fn newer_than(app: &App, filter: &Filter, now: Timestamp, id: i64) -> Resu
         &filter.outcome,
         filter.since(now).map(ToSqlx::to_sqlx) as _,
         id,
-        PAGE,
+        PAGE + 1,
     );
     Ok(ids.fetch_all(&app.db).await?)
 }

@@ -28,7 +28,7 @@ impl<E: Into<anyhow::Error>> From<E> for Error {
     fn from(error: E) -> Self {
         let error = error.into();
         match error.downcast_ref::<sqlx::Error>() {
-            Some(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed) => {
+            Some(cause) if is_away(cause) => {
                 tracing::error!(error = format!("{error:#}"), "the database is away");
                 Self::Unavailable(
                     "The portal can’t reach its database. Nothing was changed. Try again in a moment.".into(),
@@ -36,6 +36,17 @@ impl<E: Into<anyhow::Error>> From<E> for Error {
             }
             _ => Self::Internal(error),
         }
+    }
+}
+
+/// The database can't be reached, is going down or coming up (class 57P), or lets nobody in (55000).
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(refusal) => {
+            refusal.code().is_some_and(|code| code.starts_with("57P") || code == "55000")
+        }
+        _ => false,
     }
 }
 
