@@ -93,7 +93,7 @@ const ROWS: &[Row] = &[
     row(
         "POST /deploys/{id}/cancellation",
         "/deploys/{deploy}/cancellation",
-        [Refused, NotFound, Unmet, Answer, Answer, Unmet], // who asked, and who may approve
+        [Refused, NotFound, Unmet, Answer, Unmet, Unmet], // who asked
     ),
     row("GET /services", "/services", SIGNED_IN),
     row("GET /services/{name}", "/services/checkout-api", SIGNED_IN), // without what they may not see
