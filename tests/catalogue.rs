@@ -323,7 +323,8 @@ async fn watching(world: &World) -> Browser {
     loaded(world).await;
     let maya = world.as_("maya").await;
     for _ in 0..150 {
-        if row(&maya.get("/services").await, "checkout-api").contains("<code") {
+        let page = maya.get("/services").await;
+        if page.text.contains("<tr id=\"s-checkout-api\"") && row(&page, "checkout-api").contains("<code") {
             return maya;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

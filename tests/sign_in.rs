@@ -500,11 +500,12 @@ async fn a_database_outage_is_a_503_and_not_a_sign_out() {
 async fn too_many_sign_ins_from_one_address_are_refused() {
     let world = World::new().await;
     let mut statuses = Vec::new();
-    for _ in 0..70 {
+    // One more is allowed a second, so a slow machine needs more than one above the sixty.
+    while statuses.last() != Some(&429) && statuses.len() < 600 {
         statuses.push(world.browser().get("/sign-in/start").await.status.as_u16());
     }
     assert_eq!(statuses[..60], [303; 60]);
-    assert!(statuses[60..].contains(&429), "{statuses:?}");
+    assert!(statuses.last() == Some(&429), "{statuses:?}");
     assert_eq!(world.browser().get("/sign-in").await.status, 200);
 }
 
