@@ -30,9 +30,11 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => close().f
 try {
   world = await World.open();
   await world.resetWorkloads();
-  browser = await launch();
   const signedIn = new Map();
-  process.exitCode = await run(words, () => new Stage(browser, world, signedIn));
+  process.exitCode = await run(words, async () => {
+    if (!browser?.isConnected()) browser = await launch();   // a browser that fell over fails one test, not all that follow
+    return new Stage(browser, world, signedIn);
+  });
 } catch (error) {
   console.log(`FAILED to begin\n    ${error.stderr || error.message}`);
   console.log('0 passed, 1 failed');

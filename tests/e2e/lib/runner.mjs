@@ -40,7 +40,7 @@ export const run = async (words, openStage) => {
   const chosen = tests.filter(({ name }) => !words.length || words.some((word) => name.includes(word)));
   let failed = 0;
   for (const [n, { name, body, seconds }] of chosen.entries()) {
-    const stage = openStage(name);
+    const stage = await openStage();
     const began = Date.now();
     try {
       await inTime(seconds, body(stage));

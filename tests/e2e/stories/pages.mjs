@@ -36,7 +36,7 @@ const NOT_PAGES = {
   '/static/{version}/{*path}': 'files of pages',
   '/healthz': 'for probes', '/readyz': 'for probes', '/metrics': 'for Prometheus',
   '/sign-in/start': 'leads to the provider', '/auth/callback': 'leads back from it',
-  '/search': 'fills the palette', '/audit/export': 'a file',
+  '/search': 'fills the palette', '/audit.csv': 'a file', '/audit.json': 'a file',
   '/deploys/{id}/live': 'a stream', '/services/{name}/live': 'a stream',
   '/services/{name}/logs/stream': 'a stream', '/services/{name}/logs/download': 'a file',
 };
