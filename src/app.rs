@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::auth::access::Reviews;
-use crate::auth::{Provider, Sessions, SignInLimit};
+use crate::auth::{Provider, Sessions, SignInLimit, Streams};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -35,6 +35,7 @@ pub struct AppState {
     pub provider: Provider,
     pub sessions: Sessions,
     pub sign_in_limit: SignInLimit,
+    pub streams: Streams,
     pub reviews: Reviews,
     pub counts: Counts,
     /// Whether the audit trail's chain held when it was last walked.

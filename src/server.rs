@@ -1,7 +1,8 @@
 //! Starting and stopping: configuration, database, clusters, background work, router; and the way back.
 
+mod connections;
+
 use std::any::Any;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
+use self::connections::Patience;
 use crate::{audit, catalogue, db, deploy, home, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -100,6 +102,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         provider,
         sessions: Default::default(),
         sign_in_limit: Default::default(),
+        streams: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
         audit: Default::default(),
@@ -117,8 +120,7 @@ pub async fn run(app: App, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = app.shutdown.clone();
     let background =
         [tokio::spawn(deploy::run_engine(app.clone())), tokio::spawn(deploy::run_pages(app.clone()))];
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    connections::serve(listener, router(app), Patience::default(), shutdown).await;
     // What the engine is writing right now is written to its end; everything else is another replica's.
     for task in background {
         task.await?;

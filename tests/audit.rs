@@ -92,3 +92,18 @@ async fn exports_hold_every_row_defused_and_are_recorded_themselves() {
     assert!(rows.iter().any(|row| row["action"] == "audit.export"), "the first export is in the second");
     assert_eq!(rows[1]["previous"], rows[0]["hash"], "the chain can be walked from the file");
 }
+
+#[tokio::test]
+async fn the_trail_names_the_person_s_address_and_not_the_proxy_s() {
+    let world = World::builder().replace("[database]", "proxies = 1\n\n[database]").start().await;
+    let petra = world.as_("petra").await;
+
+    let file = petra.request(reqwest::Method::GET, "/audit.csv").header("x-forwarded-for", "6.6.6.6, 203.0.113.9");
+    assert_eq!(petra.send(file).await.status, 200);
+
+    let origin: String = sqlx::query_scalar("select origin from audit where action = 'audit.export'")
+        .fetch_one(&world.app.db)
+        .await
+        .unwrap();
+    assert_eq!(origin, "203.0.113.9");
+}

@@ -355,6 +355,21 @@ async fn signing_out_everywhere_ends_all_browsers_of_one_person() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_the_sign_in_that_opened_it() {
+    let world = World::new().await;
+    let (desk, phone) = (world.as_("maya").await, world.as_("maya").await);
+    let page = desk.get("/services/checkout-api").await; // waits for the catalogue
+    assert_eq!(page.status, 200, "{}", page.text);
+    let stream = desk.open(desk.request(Method::GET, "/services/checkout-api/live")).await;
+    assert_eq!(stream.status(), 200);
+
+    phone.post("/sign-out", &[("everywhere", "yes")]).await;
+
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.text()).await;
+    assert!(ended.is_ok(), "the stream goes on for somebody who signed out");
+}
+
+#[tokio::test]
 async fn a_form_from_elsewhere_does_nothing() {
     let world = World::new().await;
     let maya = world.as_("maya").await;

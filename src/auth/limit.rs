@@ -1,18 +1,16 @@
 //! How often one address may try to sign in. The limit is per replica: it keeps a flood from the database and
 //! from the identity provider, which has its own limit on guessing.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use axum::extract::FromRequestParts;
-use axum::extract::connect_info::ConnectInfo;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::wording;
 use crate::app::App;
-use crate::web::Error;
+use crate::web::{Error, client_address};
 
 /// Two steps a sign-in, and a whole office may share one address.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
@@ -45,31 +43,13 @@ impl FromRequestParts<App> for Unhurried {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        match client_address(&parts.extensions, &parts.headers, app.config.server.proxies) {
+        match client_address(parts, app.config.server.proxies) {
             Some(address) if !app.sign_in_limit.allows(address) => {
                 Err(Error::TooMany(wording::TOO_MANY.into()))
             }
             _ => Ok(Self),
         }
     }
-}
-
-/// Who is at the other end. `X-Forwarded-For` is written by anybody, so it counts only as far as the
-/// configuration says how many proxies of our own have added to it: the last `proxies` entries are theirs.
-pub fn client_address(extensions: &Extensions, headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    if proxies == 0 {
-        return peer;
-    }
-    let forwarded = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect::<Vec<_>>();
-    let ours = forwarded.len().checked_sub(proxies).and_then(|at| forwarded[at].parse().ok());
-    ours.or(peer)
 }
 
 /// A household or a server gets a /64: counting single IPv6 addresses would limit nobody.
@@ -86,26 +66,6 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn address(forwarded: Option<&str>, proxies: usize) -> String {
-        let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 1], 4000))));
-        let mut headers = HeaderMap::new();
-        if let Some(value) = forwarded {
-            headers.insert("x-forwarded-for", value.parse().unwrap());
-        }
-        client_address(&extensions, &headers, proxies).unwrap().to_string()
-    }
-
-    #[test]
-    fn a_forwarded_address_counts_only_behind_our_own_proxies() {
-        assert_eq!(address(Some("203.0.113.9"), 0), "10.0.0.1");
-        assert_eq!(address(Some("203.0.113.9"), 1), "203.0.113.9");
-        assert_eq!(address(Some("6.6.6.6, 203.0.113.9"), 1), "203.0.113.9"); // the first one is the client's own claim
-        assert_eq!(address(Some("6.6.6.6, 203.0.113.9, 10.0.0.2"), 2), "203.0.113.9");
-        assert_eq!(address(Some("nonsense"), 1), "10.0.0.1");
-        assert_eq!(address(None, 1), "10.0.0.1");
-    }
 
     #[test]
     fn an_address_runs_out_and_others_do_not() {

@@ -6,7 +6,7 @@
 //! ```
 //! A person signs in at the company's identity provider, which leaves a session: a random secret in a cookie, its
 //! hash in a row. `session::load` turns the cookie back into a [`CurrentUser`] before any handler runs; `guard.rs`
-//! is the door of each route. What the person may do in a cluster is asked of the cluster itself (`access.rs`).
+//! is the door of each route, `streams.rs` that of what lasts longer than a page. What the person may do in a cluster is asked of the cluster itself (`access.rs`).
 
 pub mod access;
 mod claims;
@@ -18,14 +18,16 @@ mod oidc;
 pub mod session;
 mod sign_in;
 mod sign_out;
+mod streams;
 mod wording;
 
 pub use current_user::{CurrentUser, Identity, KubeIdentity, OddClaim, Person, initials};
 pub use guard::{require_platform, require_signed_in};
-pub use limit::{SignInLimit, client_address};
+pub use limit::SignInLimit;
 pub use next::Next;
 pub use oidc::Provider;
 pub use session::Sessions;
+pub use streams::{Place, StreamDoor, Streams};
 
 use crate::web::{Access, Routes};
 

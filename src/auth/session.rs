@@ -6,6 +6,7 @@
 //! away, what is remembered still counts; after that nobody is signed out, pages answer 503.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use sqlx::types::Json;
+use tokio::sync::Notify;
 
 use super::guard::IsPlatform;
 use super::{CurrentUser, Identity, Person};
@@ -31,6 +33,8 @@ use crate::config::{Config, SessionLife};
 
 /// How long a session is believed without asking the database.
 const REMEMBERED: Duration = Duration::from_secs(2);
+/// Whoever holds something open asks this often whether the session still counts, told of an end or not.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// `last_seen` is written this often: a write per request would cost most of the throughput.
 const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Ended sessions are kept a while, so that the sign-in page can say why one stands before it.
@@ -95,12 +99,30 @@ fn end(session: &Session, life: &SessionLife, now: Timestamp) -> Option<Ended> {
     (now >= session.last_seen + life.idle).then_some(Ended::Idle(life.idle))
 }
 
-/// The sessions of this replica's last two seconds. `None`: there is no such session.
-pub struct Sessions(Cache<SessionKey, Option<Arc<Session>>>);
+/// What this replica knows of sessions.
+pub struct Sessions {
+    /// Those of the last two seconds. `None`: there is no such session.
+    known: Cache<SessionKey, Option<Arc<Session>>>,
+    /// Some session ended: whoever holds something open for one looks again.
+    ended: Notify,
+}
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(50_000).time_to_live(REMEMBERED).build())
+        let known = Cache::builder().max_capacity(50_000).time_to_live(REMEMBERED).build();
+        Self { known, ended: Notify::new() }
+    }
+}
+
+impl Sessions {
+    async fn forget(&self, key: &SessionKey) {
+        self.known.invalidate(key).await;
+        self.ended.notify_waiters();
+    }
+
+    fn forget_all(&self) {
+        self.known.invalidate_all();
+        self.ended.notify_waiters();
     }
 }
 
@@ -122,7 +144,7 @@ pub async fn load(State(app): State<App>, mut request: Request, next: Next) -> R
 
 async fn recognise(app: &App, key: SessionKey, request: &mut Request) {
     let known = request.extensions_mut();
-    let found = app.sessions.0.try_get_with(key, find(&app.db, key)).await;
+    let found = app.sessions.known.try_get_with(key, find(&app.db, key)).await;
     let session = match found {
         Ok(Some(session)) => session,
         Ok(None) => {
@@ -148,6 +170,24 @@ async fn recognise(app: &App, key: SessionKey, request: &mut Request) {
     }
     known.insert(key);
     known.insert(CurrentUser(session.person.clone()));
+}
+
+/// Returns once the session does not count any more: signed out, too old, or idle for too long. While the database
+/// is away nobody is signed out.
+pub async fn over(app: &App, key: SessionKey) {
+    loop {
+        let mut told = pin!(app.sessions.ended.notified());
+        told.as_mut().enable(); // an end that is told while we look counts, too
+        match app.sessions.known.try_get_with(key, find(&app.db, key)).await {
+            Ok(Some(session)) if end(&session, &app.config.server.session, app.clock.now()).is_none() => {}
+            Ok(_) => return,
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = told => {}
+            () = tokio::time::sleep(ASK_AGAIN) => {}
+        }
+    }
 }
 
 async fn find(db: &PgPool, key: SessionKey) -> sqlx::Result<Option<Arc<Session>>> {
@@ -181,7 +221,7 @@ async fn mark_seen(app: App, key: SessionKey, now: Timestamp) {
     .execute(&app.db)
     .await;
     match written {
-        Ok(_) => app.sessions.0.invalidate(&key).await,
+        Ok(_) => app.sessions.known.invalidate(&key).await,
         Err(error) => {
             tracing::warn!(error = format!("{error:#}"), "could not write when a session was last seen")
         }
@@ -232,7 +272,7 @@ pub async fn begin(
     .await?;
     tx.commit().await?;
     if let Some(key) = before {
-        app.sessions.0.invalidate(&key).await;
+        app.sessions.forget(&key).await;
     }
     Ok(secret)
 }
@@ -249,7 +289,7 @@ pub async fn end_one(app: &App, key: SessionKey) -> sqlx::Result<Option<String>>
     )
     .fetch_optional(&app.db)
     .await?;
-    app.sessions.0.invalidate(&key).await;
+    app.sessions.forget(&key).await;
     Ok(id_token.flatten())
 }
 
@@ -266,7 +306,7 @@ pub async fn end_everywhere(app: &App, identity: &Identity) -> sqlx::Result<()> 
     .fetch_all(&app.db)
     .await?;
     // Ours too: the notice comes back to this replica as well, but the next page may be faster.
-    app.sessions.0.invalidate_all();
+    app.sessions.forget_all();
     Ok(())
 }
 
@@ -301,13 +341,13 @@ pub async fn forget_ended(app: App) {
 async fn listen_once(app: &App) -> sqlx::Result<Infallible> {
     let mut listener = PgListener::connect_with(&app.db).await?;
     listener.listen(CHANNEL).await?;
-    app.sessions.0.invalidate_all();
+    app.sessions.forget_all();
     loop {
         // `None`: the connection was lost; the listener makes a new one by itself.
         let key = listener.try_recv().await?.and_then(|notice| key_from_hex(notice.payload()));
         match key {
-            Some(key) => app.sessions.0.invalidate(&key).await,
-            None => app.sessions.0.invalidate_all(),
+            Some(key) => app.sessions.forget(&key).await,
+            None => app.sessions.forget_all(),
         }
     }
 }

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::claims::{Refused, Why};
 use super::session::Ended;
+use super::streams;
 
 pub const TOO_MANY: &str =
     "There were too many sign-ins from your address in the last minute. Wait a minute, then try again.";
@@ -16,6 +17,10 @@ pub const TOKEN_REFUSED: &str = "What the identity provider sent does not prove 
      If this stays so, give the request id to the people who run this portal.";
 pub const PROVIDER_WRONG_KIND: &str = "The portal’s configuration and its identity provider don’t fit together. \
      The people who run this portal find the reason in its log.";
+
+pub fn too_many_streams() -> String {
+    format!("You have {} live pages open, which is the most one person may have. Close a tab first.", streams::MOST)
+}
 
 /// Why one stands before the sign-in page.
 pub fn ended(ended: Ended) -> String {

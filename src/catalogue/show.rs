@@ -21,11 +21,11 @@ use super::service::{Link, Service};
 use super::snapshot::Catalogue;
 use super::{sight, wording};
 use crate::app::App;
-use crate::auth::{CurrentUser, access};
+use crate::auth::{CurrentUser, StreamDoor, access};
 use crate::config::Environment;
 use crate::deploy;
 use crate::kube::{Health, Target, Wanted};
-use crate::web::{Error, Layout, Nav, Result, filters, sse};
+use crate::web::{Error, Layout, Nav, Result, filters};
 
 const FEED: usize = 8;
 const PAGE: usize = 50;
@@ -41,7 +41,7 @@ struct ShowPage {
     source: Option<Link>,
     deploys: i64,
     state: (&'static str, String),
-    deploy: Option<(String, bool)>,
+    deploy: Option<DeployButton>,
     stale: Vec<Stale>,
     under_way: Vec<UnderWay>,
     panels: Vec<Panel>,
@@ -50,6 +50,14 @@ struct ShowPage {
     feed: Vec<FeedRow>,
     sides: [Side; 2],
     now: Timestamp,
+}
+
+/// The main button of the page.
+struct DeployButton {
+    href: String,
+    locked: bool,
+    /// The environment it leads to; its panel says why where it is locked.
+    environment: String,
 }
 
 /// A cluster that is away.
@@ -199,10 +207,10 @@ fn headline(panels: &[Panel]) -> (&'static str, String) {
 }
 
 /// Where the main button leads: the first environment, which stands last; and whether it is locked.
-fn deploy_button(panels: &[Panel]) -> Option<(String, bool)> {
-    let acts = || panels.iter().rev().filter_map(|panel| panel.acts.first());
-    let act = acts().find(|act| !act.locked).or_else(|| acts().next())?;
-    Some((act.href.clone(), act.locked))
+fn deploy_button(panels: &[Panel]) -> Option<DeployButton> {
+    let acts = || panels.iter().rev().filter_map(|panel| Some((panel, panel.acts.first()?)));
+    let (panel, act) = acts().find(|(_, act)| !act.locked).or_else(|| acts().next())?;
+    Some(DeployButton { href: act.href.clone(), locked: act.locked, environment: panel.name.clone() })
 }
 
 fn clusters_away(app: &App, stale: &[(&Environment, Option<Timestamp>)], panels: &[Panel]) -> Vec<Stale> {
@@ -368,6 +376,7 @@ pub async fn live(
     State(app): State<App>,
     user: CurrentUser,
     layout: Layout,
+    door: StreamDoor,
     Path(name): Path<String>,
 ) -> Result<Response> {
     app.catalogue.load().service(&name).ok_or(Error::NotFound)?;
@@ -379,7 +388,7 @@ pub async fn live(
         let event = live.next().await?;
         Some((Ok::<_, Infallible>(event), live))
     });
-    Ok(sse::stream(events).into_response())
+    door.open(events)
 }
 
 struct Live {

@@ -18,7 +18,7 @@ use super::deploy::{Action, Place, Policy, ShownDiff, Size};
 use super::plan::{self, Check, Found, Wish};
 use super::request::find as find_target;
 use super::store::{self, Release};
-use super::submit::{Ask, submit};
+use super::submit::{Ask, asked_before, submit};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -187,6 +187,11 @@ async fn send(
 ) -> Result<Response> {
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
+    if let Some(id) =
+        asked_before(&app, &user, &service.name, environment.name(), input.key.as_deref()).await?
+    {
+        return Ok(Redirect::to(&format!("/deploys/{id}")).into_response());
+    }
     let draft = draft(form, &app, &user, service, environment, &input).await?;
 
     let problem = problem(&draft, service, environment, form, &input);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::plan::{Plan, Wish, plan};
-use super::submit::{Ask, submit};
+use super::submit::{Ask, asked_before, submit};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -115,6 +115,11 @@ pub async fn request(
     let choice = form.into_inner();
     let catalogue = app.catalogue.load();
     let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
+    if let Some(id) =
+        asked_before(&app, &user, &service.name, environment.name(), choice.key.as_deref()).await?
+    {
+        return Ok(Redirect::to(&format!("/deploys/{id}")).into_response());
+    }
 
     let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
     let plan = plan(&app, &user, service, environment, &wish).await?;

@@ -18,12 +18,12 @@ use super::plan::version_of;
 use super::store::{self, Decided, Happened};
 use super::wording;
 use crate::app::App;
-use crate::auth::{CurrentUser, access};
+use crate::auth::{CurrentUser, StreamDoor, access};
 use crate::kube::PodState;
 use crate::kube::diagnosis::{Evidence, Reason};
 use crate::web::diff::Diff;
 use crate::web::filters::{clock, short_digest, when};
-use crate::web::{Error, Layout, Nav, Result, sse};
+use crate::web::{Error, Layout, Nav, Result};
 
 #[derive(Template)]
 #[template(path = "deploy/show.html", blocks = ["live"])]
@@ -135,6 +135,7 @@ pub async fn live(
     State(app): State<App>,
     user: CurrentUser,
     layout: Layout,
+    door: StreamDoor,
     Path(id): Path<DeployId>,
 ) -> Result<Response> {
     visible(&app, &user, id).await?;
@@ -144,7 +145,7 @@ pub async fn live(
         let event = live.next().await?;
         Some((Ok::<_, Infallible>(event), live))
     });
-    Ok(sse::stream(events).into_response())
+    door.open(events)
 }
 
 struct Live {

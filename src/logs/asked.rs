@@ -138,6 +138,9 @@ pub async fn open(app: &App, user: &CurrentUser, service: &str, asked: &Asked) -
     let service = app.catalogue.load().service(service).cloned().ok_or(Error::NotFound)?;
     let environment = environment(app, &asked.env).ok_or(Error::NotFound)?;
     let target = Target::new(&service, environment);
+    if !access::may_view(app, user, &target.cluster, &target.namespace).await? {
+        return Err(Error::NotFound); // not yours to see is not there
+    }
     if !may_read(app, user, &target).await? {
         let sentence =
             wording::may_not_read(&service.name, &target.environment, &target.namespace, &service.team);

@@ -12,10 +12,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 
 use super::asked::{self, Asked, Open, Workload};
-use super::limit::Place;
 use super::wording;
 use crate::app::App;
-use crate::auth::CurrentUser;
+use crate::auth::{CurrentUser, Place, StreamDoor};
 use crate::kube::CALL_TIMEOUT;
 use crate::kube::logs::{Found, Instance, Raw, ReadError, Start, instances, raw_lines};
 use crate::web::Error;
@@ -26,14 +25,14 @@ const PIECE: usize = 32 * 1024;
 pub async fn download(
     State(app): State<App>,
     user: CurrentUser,
+    door: StreamDoor,
     Path(name): Path<String>,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Error> {
     let asked = Asked::read(query)?;
     let open = asked::open(&app, &user, &name, &asked).await?;
     let Workload::One(place) = &open.workload else { return Err(Error::NotFound) };
-    let seat = app.logs.streams.enter(&user.identity);
-    let seat = seat.ok_or_else(|| Error::TooMany(wording::too_many_streams()))?;
+    let seat = door.enter()?;
     let pods = open.client.api::<Pod>(&place.namespace);
     let listed =
         tokio::time::timeout(CALL_TIMEOUT, pods.list(&ListParams::default().labels(&place.selector))).await;

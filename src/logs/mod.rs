@@ -12,7 +12,6 @@
 mod asked;
 mod download;
 mod histogram;
-mod limit;
 mod load;
 mod show;
 mod stream;
@@ -23,11 +22,10 @@ use std::sync::Arc;
 use crate::kube::logs::Hub;
 use crate::web::{Access, Routes};
 
-/// What streams share: the follows that are open, and how many streams each person has.
+/// What streams share: the follows that are open.
 #[derive(Default)]
 pub struct Logs {
     hub: Arc<Hub>,
-    streams: limit::Streams,
 }
 
 impl Logs {

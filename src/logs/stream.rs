@@ -7,45 +7,40 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::IntoResponse;
+use axum::response::Response;
 use axum::response::sse::Event;
 use axum_extra::extract::{Query, QueryRejection};
 use serde_json::{Value, json};
-use tokio::time::{Instant, Interval};
+use tokio::time::Interval;
 
 use super::asked::{self, Asked, Open, Workload};
-use super::limit::Place;
 use super::wording;
 use crate::app::App;
-use crate::auth::CurrentUser;
+use crate::auth::{CurrentUser, StreamDoor};
 use crate::kube::Target;
 use crate::kube::logs::{Batch, Item, Level, Line, Positions, View};
-use crate::web::{Error, sse};
+use crate::web::Error;
 
 /// A right that was taken away ends the stream this soon.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
-/// Then the browser comes back by itself, through the door, where its session is looked at again.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 pub async fn stream(
     State(app): State<App>,
     user: CurrentUser,
+    door: StreamDoor,
     Path(name): Path<String>,
     headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
-) -> Result<impl IntoResponse, Error> {
+) -> Result<Response, Error> {
     let asked = Asked::read(query)?;
     let resume = resume(&headers, &asked.after)?;
     let Open { target, client, workload, .. } = asked::open(&app, &user, &name, &asked).await?;
     let Workload::One(place) = workload else { return Err(Error::NotFound) };
-    let seat = app.logs.streams.enter(&user.identity);
-    let seat = seat.ok_or_else(|| Error::TooMany(wording::too_many_streams()))?;
     let view = View::new(app.logs.hub.clone(), client, place, asked.selection(), resume);
     let mut ask_again = tokio::time::interval(ASK_AGAIN);
     ask_again.reset();
-    let running =
-        Running { app, user, target, asked, view, ask_again, until: Instant::now() + LONGEST, _seat: seat };
-    Ok(sse::stream(futures::stream::unfold(Some(running), next)))
+    let running = Running { app, user, target, asked, view, ask_again };
+    door.open(futures::stream::unfold(Some(running), next))
 }
 
 /// What the browser had last, by its own word; else what the page had.
@@ -69,8 +64,6 @@ struct Running {
     asked: Asked,
     view: View,
     ask_again: Interval,
-    until: Instant,
-    _seat: Place,
 }
 
 /// The next event. `None` in place of the state ends the stream after it.
@@ -78,8 +71,6 @@ async fn next(running: Option<Running>) -> Option<(Result<Event, Infallible>, Op
     let mut running = running?;
     loop {
         tokio::select! {
-            () = running.app.shutdown.cancelled() => return None,
-            () = tokio::time::sleep_until(running.until) => return None,
             _ = running.ask_again.tick() => {
                 if let Some(why) = running.refused().await {
                     return Some((Ok(refusal(&why)), None));

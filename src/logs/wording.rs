@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::asked::Asked;
-use super::limit;
 use super::load::Loaded;
 use crate::kube::logs::Marker;
 
@@ -93,13 +92,6 @@ pub fn may_not_read(service: &str, environment: &str, namespace: &str, team: &st
     format!(
         "You can’t read the logs of {service} in {environment}: it needs “get pods/log” in the namespace {namespace}. \
          The team {team} or the platform team can grant it."
-    )
-}
-
-pub fn too_many_streams() -> String {
-    format!(
-        "You have {} log streams open, which is the most one person may have. Close a tab first.",
-        limit::MOST
     )
 }
 

@@ -18,6 +18,7 @@ pub mod sse;
 pub use error::{Error, Result};
 pub use form::VerifiedForm;
 pub use layout::{Layout, Nav};
+pub use origin::client_address;
 pub use routes::{Access, Route, Routes};
 
 use axum::http::HeaderMap;

@@ -24,17 +24,21 @@ emptyOut();
 // The order is the order of the world: what the first story did is what later tests find.
 for (const story of ['main-story', 'sign-in', 'choices', 'roles', 'hostile', 'keyboard', 'without-script', 'pages']) await import(`./stories/${story}.mjs`);
 
-let world, browser;
-const close = async () => { await browser?.close().catch(() => {}); await world?.close(); };
+let world, browser;   // a promise: tests that run beside each other start one browser, not three
+// A browser that fell over fails the tests it was in, not all that follow.
+const connected = async () => {
+  const mine = browser ??= launch();
+  if ((await mine).isConnected()) return mine;
+  if (browser === mine) browser = launch();
+  return browser;
+};
+const close = async () => { await (await browser)?.close().catch(() => {}); await world?.close(); };
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => close().finally(() => process.exit(130)));
 try {
   world = await World.open();
   await world.resetWorkloads();
   const signedIn = new Map();
-  process.exitCode = await run(words, async () => {
-    if (!browser?.isConnected()) browser = await launch();   // a browser that fell over fails one test, not all that follow
-    return new Stage(browser, world, signedIn);
-  });
+  process.exitCode = await run(words, async () => new Stage(await connected(), world, signedIn));
 } catch (error) {
   console.log(`FAILED to begin\n    ${error.stderr || error.message}`);
   console.log('0 passed, 1 failed');

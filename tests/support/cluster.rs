@@ -55,6 +55,18 @@ impl Sandbox {
         eventually("the service account", async || accounts.get_opt("default").await.unwrap()).await;
     }
 
+    /// Gives one person these rights, as `rules` of a Role.
+    pub async fn allow(&self, username: &str, rules: Value) {
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": username}, "rules": rules});
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": username},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": username},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": username}],
+        });
+        self.apply_as("test", role).await;
+        self.apply_as("test", binding).await;
+    }
+
     pub fn maya(&self) -> UserClient {
         self.person("maya@acme.example", "payments")
     }

@@ -72,7 +72,7 @@ for (const [name, who, where, status = 200] of all) {
       await expectNoSidewaysScroll(page, look);
       await page.context().close();
     }
-  }, { seconds: 120 });
+  }, { seconds: 120, looks: true });
 
   test(`${name} is light, and works by keyboard alone`, async (stage) => {
     const { page, address } = await open(stage);
@@ -80,7 +80,7 @@ for (const [name, who, where, status = 200] of all) {
     if (status !== 200) stage.forgive(new RegExp(`status of ${status}`));
     expect(bytes < FIRST_LOAD, `${name} weighs ${bytes} bytes on the first visit, and may weigh ${FIRST_LOAD}`, list.slice(0, 12).map((part) => `${part.bytes} ${new URL(part.url).pathname}`));
     await expectKeyboardReach(page, name);
-  }, { seconds: 90 });
+  }, { seconds: 90, looks: true });
 
   test(`${name} says the same without JavaScript`, async (stage) => {
     const { page, address } = await open(stage, { script: false });
@@ -88,5 +88,5 @@ for (const [name, who, where, status = 200] of all) {
     if (status !== 200) stage.forgive(new RegExp(`status of ${status}`));
     expect((await page.locator('h1').first().innerText()).length > 0, 'it has its heading');
     expect(await page.locator('main').innerText() !== '', 'and its content');
-  });
+  }, { looks: true });
 }
