@@ -8,7 +8,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::Event;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, Response};
 use futures::stream::{self, SelectAll, StreamExt};
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -1,8 +1,6 @@
 //! Connections, and how long a client may keep one waiting. `axum::serve` has no such limits: a client that never
 //! ends its headers, or never reads its answer, would hold a connection and its buffers for good.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -57,7 +55,16 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
             },
             () = shutdown.cancelled() => break,
         };
-        let connection = open.watch(connection(stream, peer, router.clone(), patience));
+        let router = router.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience.headers)
+            .serve_connection(TokioIo::new(Box::pin(timed(stream, patience))), service);
+        let connection = open.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
@@ -68,30 +75,18 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
     let _ = tokio::time::timeout(patience.stopping, open.shutdown()).await;
 }
 
-type Io = TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>;
-
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    patience: Patience,
-) -> http1::Connection<Io, impl hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>> {
+fn timed(stream: TcpStream, patience: Patience) -> TimeoutStream<TcpStream> {
     // Events are small and shall not wait for company.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(patience.unread));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request.map(Body::new))
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.headers)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+    stream
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
     use std::sync::Arc;
 
     use axum::routing::get;
