@@ -253,7 +253,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         swap: deploy.action.change().map(swap),
         diffs: deploy.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
         pods_end: pods_end(&deploy, &progress.pods),
-        pods: progress.pods.into_iter().map(|pod| short_name(&deploy, pod)).collect(),
+        pods: progress.pods.into_iter().map(|pod| card(&deploy, pod)).collect(),
         outcome,
         evidence,
         facts,
@@ -335,11 +335,12 @@ fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
     }
 }
 
-/// The workload's name stands in the title already; the rest tells pods apart.
-fn short_name(deploy: &Deploy, pod: PodState) -> PodState {
+/// As it stands on its card. The workload's name is in the title already; the rest tells pods apart.
+fn card(deploy: &Deploy, pod: PodState) -> PodState {
     let prefix = format!("{}-", deploy.action.workload());
     let name = pod.name.strip_prefix(&prefix).unwrap_or(&pod.name).to_string();
-    PodState { name, ..pod }
+    let words = if pod.node.is_empty() { pod.words } else { format!("{}, {}", pod.node, pod.words) };
+    PodState { name, words, ..pod }
 }
 
 fn seats(deploy: &Deploy, decided: &[Decided]) -> Vec<Seat> {
