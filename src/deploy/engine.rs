@@ -1,8 +1,8 @@
 //! The engine carries deploys from "queued" to their end. Any number of replicas run one each; a deploy is claimed
-//! for one look at a time, with a lease (the database's clock) and a fence that grows with every claim.
+//! with a lease (the database's clock) and a fence that grows with every claim, and put back as soon as it has to wait.
 //!
-//! One look is: claim → observe → decide (`step.rs`, pure) → act → record. Dying between any two of them loses
-//! nothing: the lease ends, another replica claims, and every act is safe to repeat.
+//! One look is: observe → decide (`step.rs`, pure) → act → record. Dying between any two of them loses nothing: the
+//! lease ends, another replica claims, and every act is safe to repeat.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ async fn claim(app: &App, owner: Uuid, places: &Arc<Semaphore>, looks: &TaskTrac
             let _place = place;
             let id = deploy.id;
             // A panic in one look must not take the others' engine along; the lease hands the deploy on.
-            match std::panic::AssertUnwindSafe(look_once(&app, deploy)).catch_unwind().await {
+            match std::panic::AssertUnwindSafe(carry_on(&app, deploy)).catch_unwind().await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(deploy = %id, error = format!("{error:#}"), "a look failed, trying again")
@@ -100,30 +100,47 @@ async fn listen(app: &App) -> sqlx::Result<PgListener> {
     Ok(listener)
 }
 
-/// One look at one claimed deploy.
-async fn look_once(app: &App, mut deploy: Deploy) -> anyhow::Result<()> {
-    let seen = look::observe(app, &deploy).await?;
+/// Looks at a claimed deploy, again and again while each look leads on at once: from "queued" to the write there is
+/// nothing to wait for.
+async fn carry_on(app: &App, mut deploy: Deploy) -> anyhow::Result<()> {
+    while look_once(app, &mut deploy).await? == Claim::Held {
+        if app.shutdown.is_cancelled() {
+            // Another replica shall not have to wait for the lease to end.
+            store::rest(&mut *app.db.acquire().await?, &deploy, 0.0, None).await?;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the deploy is still ours after a look.
+#[derive(PartialEq, Eq)]
+enum Claim {
+    Held,
+    PutBack,
+}
+
+async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
+    let seen = look::observe(app, deploy).await?;
     let now = app.clock.now();
-    match next_step(&deploy, &seen.decisive, now) {
-        Step::Record(event) => record(app, &mut deploy, event, &seen).await,
+    match next_step(deploy, &seen.decisive, now) {
+        Step::Record(event) => record(app, deploy, event, &seen).await,
         Step::Wait { until, note } => {
-            rest(app, &deploy, (until - now).total(jiff::Unit::Second)?, note, &seen).await
+            rest(app, deploy, (until - now).total(jiff::Unit::Second)?, note, &seen).await
         }
         Step::Write => {
             let mut db = app.db.acquire().await?;
-            if !store::still_ours(&mut db, &deploy, LEASE_SECONDS).await? {
+            if !store::still_ours(&mut db, deploy, LEASE_SECONDS).await? {
                 anyhow::bail!(NotRecorded::Fenced(deploy.id));
             }
             drop(db);
-            match act::write(app, &deploy, &seen).await {
-                Wrote::Done(event) => record(app, &mut deploy, event, &seen).await,
-                Wrote::Refused(why) => {
-                    record(app, &mut deploy, Event::Failed { why, reason: None }, &seen).await
-                }
+            match act::write(app, deploy, &seen).await {
+                Wrote::Done(event) => record(app, deploy, event, &seen).await,
+                Wrote::Refused(why) => record(app, deploy, Event::Failed { why, reason: None }, &seen).await,
                 // It may have landed all the same: the next look finds the marker, or writes the same again.
                 Wrote::Unknown(why) => {
                     let note = Note { sentence: why, ..Note::default() };
-                    rest(app, &deploy, 1.0, note, &seen).await
+                    rest(app, deploy, 1.0, note, &seen).await
                 }
             }
         }
@@ -131,7 +148,7 @@ async fn look_once(app: &App, mut deploy: Deploy) -> anyhow::Result<()> {
 }
 
 /// Writes an event down; the end of a deploy also becomes a release and a row of the audit trail.
-async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look) -> anyhow::Result<()> {
+async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look) -> anyhow::Result<Claim> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     if let Some(progress) = seen.progress(deploy, None) {
@@ -157,18 +174,20 @@ async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look)
             detail: serde_json::json!({ "deploy": deploy.id, "event": event }),
         };
         events::audit(&mut tx, &deploy.requester, &Origin::engine(), now, entry).await?;
+    } else {
+        store::hold(&mut tx, deploy, LEASE_SECONDS).await?;
     }
     tx.commit().await?;
     app.counts.forget();
     tracing::info!(deploy = %deploy.id, state = deploy.state.name(), "deploy moved on");
-    Ok(())
+    Ok(if deploy.state.is_end() { Claim::PutBack } else { Claim::Held })
 }
 
 fn is_one_active(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some("deploys_one_active")
 }
 
-async fn rest(app: &App, deploy: &Deploy, seconds: f64, note: Note, seen: &look::Look) -> anyhow::Result<()> {
+async fn rest(app: &App, deploy: &Deploy, seconds: f64, note: Note, seen: &look::Look) -> anyhow::Result<Claim> {
     let mut tx = app.db.begin().await?;
     let progress = seen.progress(deploy, Some(note)).filter(|_| !matches!(seen.decisive, Seen::Nothing));
     store::rest(&mut tx, deploy, seconds.max(0.0), progress.as_ref()).await?;
@@ -180,7 +199,7 @@ async fn rest(app: &App, deploy: &Deploy, seconds: f64, note: Note, seen: &look:
         store::record(&mut tx, &mut deploy, ENGINE, &event, app.clock.now()).await?;
     }
     tx.commit().await?;
-    Ok(())
+    Ok(Claim::PutBack)
 }
 
 /// What is worth a line in the timeline: the first new pod that is ready.

@@ -102,17 +102,6 @@ impl<E: Into<anyhow::Error>> From<E> for Missing {
 /// Everything an approval is bound to, as it is now.
 pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
     let place = &deploy.place;
-    let mut db = app.db.acquire().await?;
-    let newer_release = store::newer_release(&mut db, deploy).await?;
-    let approvers = store::approvers(&mut db, deploy.id).await?;
-    drop(db);
-    let environment = app.config.environment(&place.environment);
-    let running = match running(app, deploy).await {
-        Ok(running) => running,
-        Err(refusal) if refusal.retryable() => return Err(Missing::Away(refusal.sentence())),
-        // Not allowed to look any more is said as the lost right that it is, below.
-        Err(_) => None,
-    };
     let wanted = Wanted {
         verb: "patch",
         group: "apps",
@@ -121,16 +110,30 @@ pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
         namespace: &place.namespace,
         name: Some(deploy.action.workload()),
     };
-    let requester_may = access::review(app, &deploy.requester, &place.cluster, wanted)
-        .await
-        .map_err(|error| Missing::Away(error.words().1))?
-        .allowed;
+    let (stored, running, review, tag_digest) = tokio::join!(
+        async {
+            let mut db = app.db.acquire().await?;
+            let newer_release = store::newer_release(&mut db, deploy).await?;
+            sqlx::Result::Ok((newer_release, store::approvers(&mut db, deploy.id).await?))
+        },
+        running(app, deploy),
+        access::review(app, &deploy.requester, &place.cluster, wanted),
+        tag_digest(app, deploy),
+    );
+    let (newer_release, approvers) = stored?;
+    let running = match running {
+        Ok(running) => running,
+        Err(refusal) if refusal.retryable() => return Err(Missing::Away(refusal.sentence())),
+        // Not allowed to look any more is said as the lost right that it is, below.
+        Err(_) => None,
+    };
+    let environment = app.config.environment(&place.environment);
     Ok(Facts {
-        tag_digest: tag_digest(app, deploy).await,
+        tag_digest,
         policy: environment.map(|environment| Policy::of(environment, &place.team)),
         running,
         newer_release,
-        requester_may,
+        requester_may: review.map_err(|error| Missing::Away(error.words().1))?.allowed,
         approvers,
     })
 }

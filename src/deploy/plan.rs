@@ -2,7 +2,7 @@
 //! cluster says to a dry run *as the person*, and which check refuses. The form draws it, and sending the form
 //! makes it anew: what is stored is what was checked a moment before, never what a browser claims.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -20,7 +20,7 @@ use crate::kube::apply::{self, Marks};
 use crate::kube::dry_run::{self, ObjectPlan, PodStart};
 use crate::kube::ownership::{self, ImageOwner};
 use crate::kube::{Refusal, Target, UserClient, Wanted, Workload};
-use crate::registry::{ImageRef, RegistryError};
+use crate::registry::{Digest as ImageDigest, ImageRef, RegistryError, Tag};
 use crate::web::filters::{short_digest, when};
 use crate::web::{Error, Result};
 
@@ -33,6 +33,9 @@ pub struct Plan {
     pub policy: Policy,
     /// What runs there now; empty where nothing does.
     pub running: String,
+    /// Where versions come from.
+    repository: Option<String>,
+    /// Empty until [`Plan::offer`].
     pub versions: Vec<Offer>,
     /// Why the registry could not list its tags.
     pub no_versions: Option<String>,
@@ -127,7 +130,6 @@ pub async fn plan(
 ) -> Result<Plan> {
     let target = Target::new(service, environment);
     let workload = find(app, user, service, &target).await?;
-    let repository = workload.repository(service);
     let mut plan = Plan {
         place: Place {
             service: target.service.clone(),
@@ -138,6 +140,7 @@ pub async fn plan(
         },
         policy: Policy::of(environment, &target.team),
         running: workload.version(),
+        repository: workload.repository(service),
         versions: Vec::new(),
         no_versions: None,
         chosen: None,
@@ -148,11 +151,7 @@ pub async fn plan(
         checked: app.clock.now(),
     };
     plan.may_deploy(app, user, &workload).await?;
-    if wish.release.is_none() {
-        plan.offer(app, service, repository.as_deref()).await?;
-    }
-    let Some(change) = plan.choose(app, service, environment, &workload, repository.as_deref(), wish).await?
-    else {
+    let Some(change) = plan.choose(app, service, environment, &workload, wish).await? else {
         return Ok(plan);
     };
     plan.requirement(app, &change).await?;
@@ -316,9 +315,9 @@ impl Plan {
         Ok(())
     }
 
-    /// The registry's tags, newest first, with what runs where.
-    async fn offer(&mut self, app: &App, service: &Service, repository: Option<&str>) -> Result<()> {
-        let Some(repository) = repository.and_then(|name| name.parse::<ImageRef>().ok()) else {
+    /// The registry's tags, newest first, with what runs where. For a form that is shown; one that was sent has chosen.
+    pub async fn offer(&mut self, app: &App, service: &Service) -> Result<()> {
+        let Some(repository) = self.repository.as_ref().and_then(|name| name.parse::<ImageRef>().ok()) else {
             return Ok(());
         };
         let mut runs: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -328,43 +327,47 @@ impl Plan {
                 .status(&Target::new(service, environment), self.checked);
             runs.entry(status.version).or_default().push(environment.name().to_string());
         }
-        match app.registry.tags(&repository).await {
-            Ok(tags) => {
-                let now = self.checked;
-                self.versions = tags
-                    .iter()
-                    .take(OFFERED)
-                    .map(|tag| Offer {
-                        runs_in: runs.get(&tag.name).cloned().unwrap_or_default(),
-                        note: note(&tag.name, &self.running, tag.revision.as_deref()),
-                        created: tag.created.filter(|created| *created <= now),
-                        version: tag.name.clone(),
-                        refused: None,
-                    })
-                    .collect();
+        let tags = match app.registry.tags(&repository).await {
+            Ok(tags) => tags,
+            Err(error) => {
+                self.no_versions = Some(error.to_string());
+                return Ok(());
             }
-            Err(error) => self.no_versions = Some(error.to_string()),
-        }
-        if let Some(required) = self.policy.requires.clone() {
-            self.refuse_unproven(app, &required, &repository).await?;
-        }
+        };
+        let offered = || tags.iter().take(OFFERED);
+        let unproven = self.unproven(app, offered().filter_map(|tag| tag.digest.as_ref())).await?;
+        let refused = |tag: &Tag| {
+            let digest = tag.digest.as_ref().filter(|_| tag.name != self.running)?;
+            unproven.contains(digest.as_str()).then(|| {
+                format!("{} has not run it yet.", self.policy.requires.as_deref().unwrap_or_default())
+            })
+        };
+        self.versions = offered()
+            .map(|tag| Offer {
+                runs_in: runs.get(&tag.name).cloned().unwrap_or_default(),
+                note: note(&tag.name, &self.running, tag.revision.as_deref()),
+                created: tag.created.filter(|created| *created <= self.checked),
+                version: tag.name.clone(),
+                refused: refused(tag),
+            })
+            .collect();
         Ok(())
     }
 
-    /// Versions that the environment before this one has not run yet stay on the list and say so.
-    async fn refuse_unproven(&mut self, app: &App, required: &str, repository: &ImageRef) -> Result<()> {
+    /// Those of the digests that the environment before this one has not run yet: they stay on the list and say so.
+    async fn unproven<'a>(
+        &self,
+        app: &App,
+        digests: impl Iterator<Item = &'a ImageDigest>,
+    ) -> Result<BTreeSet<String>> {
+        let Some(required) = &self.policy.requires else { return Ok(BTreeSet::new()) };
+        let mut digests: BTreeSet<String> = digests.map(|digest| digest.as_str().into()).collect();
+        let asked: Vec<String> = digests.iter().cloned().collect();
         let mut db = app.db.acquire().await?;
-        for offer in self.versions.iter_mut().filter(|offer| offer.version != self.running) {
-            let Ok(reference) = repository.with_tag(&offer.version) else { continue };
-            let Ok(resolved) = app.registry.resolve(&reference).await else { continue };
-            let proven =
-                store::first_success(&mut db, &self.place.service, required, resolved.digest.as_str())
-                    .await?;
-            if proven.is_none() {
-                offer.refused = Some(format!("{required} has not run it yet."));
-            }
+        for proven in store::succeeded(&mut db, &self.place.service, required, &asked).await? {
+            digests.remove(&proven);
         }
-        Ok(())
+        Ok(digests)
     }
 
     /// The wished version as bytes: a digest that is looked up once, here.
@@ -374,18 +377,17 @@ impl Plan {
         service: &Service,
         environment: &Environment,
         workload: &Found,
-        repository: Option<&str>,
         wish: &Wish<'_>,
     ) -> Result<Option<ImageChange>> {
         if let Some(release) = wish.release {
             return Ok(self.choose_release(service, environment, workload, release));
         }
         let (Some(version), Some(repository)) =
-            (wish.version.map(str::trim).filter(|v| !v.is_empty()), repository)
+            (wish.version.map(str::trim).filter(|v| !v.is_empty()), self.repository.clone())
         else {
             return Ok(None);
         };
-        let reference = match reference(repository, version) {
+        let reference = match reference(&repository, version) {
             Ok(reference) => reference,
             Err(why) => {
                 let detail = format!(

@@ -98,7 +98,8 @@ pub async fn form(
     let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
 
     let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
-    let plan = plan(&app, &user, service, environment, &wish).await?;
+    let mut plan = plan(&app, &user, service, environment, &wish).await?;
+    plan.offer(&app, service).await?;
 
     Ok(page(&app, &user, layout, service, plan, &choice, Vec::new())?.into_response())
 }
@@ -122,10 +123,11 @@ pub async fn request(
     }
 
     let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
-    let plan = plan(&app, &user, service, environment, &wish).await?;
+    let mut plan = plan(&app, &user, service, environment, &wish).await?;
     let reason = choice.reason.as_deref().unwrap_or_default().trim();
     let problems = problems(&plan, reason, choice.seen.as_deref().unwrap_or_default());
     let (true, Some(action)) = (problems.is_empty(), &plan.action) else {
+        plan.offer(&app, service).await?;
         let page = page(&app, &user, layout, service, plan, &choice, problems)?;
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     };

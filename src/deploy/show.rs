@@ -12,7 +12,7 @@ use axum::response::{Html, IntoResponse, Response};
 use futures::stream;
 use jiff::Timestamp;
 
-use super::deploy::{Deploy, DeployId, ImageChange, State as At};
+use super::deploy::{Deploy, DeployId, ImageChange, Place, State as At};
 use super::gates::{self, Refusal, Verdict};
 use super::plan::version_of;
 use super::store::{self, Decided, Happened};
@@ -49,6 +49,22 @@ struct ShowPage {
     facts: Vec<(String, String)>,
     timeline: Vec<Moment>,
     roll_back: bool,
+    live_log: Option<LiveLog>,
+}
+
+/// What the pods say while they are replaced. The panel is filled by logview.js and left alone by what the stream
+/// draws anew, so it stays when the deploy ends in front of its reader.
+struct LiveLog {
+    stream: String,
+    download: String,
+}
+
+impl LiveLog {
+    fn of(deploy: &Deploy) -> Self {
+        let Place { service, environment, .. } = &deploy.place;
+        let logs = |what: &str| format!("/services/{service}/logs/{what}?env={environment}&since=5m");
+        Self { stream: logs("stream"), download: logs("download") }
+    }
 }
 
 struct StepRow {
@@ -174,7 +190,11 @@ impl Live {
             // Every drawing asks again whether the person may see it: a right that is gone ends the stream.
             let deploy = visible(&self.app, &self.user, self.id).await.ok()?;
             self.over = deploy.state.is_end();
-            let page = page(&self.app, &self.user, self.layout.clone(), deploy).await.ok()?;
+            let log = LiveLog::of(&deploy);
+            let mut page = page(&self.app, &self.user, self.layout.clone(), deploy).await.ok()?;
+            if self.over {
+                page.live_log = Some(log);
+            }
             let html = page.as_live().render().ok()?;
             if html == self.drawn && !self.over {
                 continue;
@@ -259,6 +279,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         facts,
         timeline: happened.iter().rev().map(moment).collect(),
         roll_back: matches!(deploy.state, At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. }),
+        live_log: deploy.state.is_active().then(|| LiveLog::of(&deploy)),
         deploy,
     })
 }

@@ -321,6 +321,24 @@ pub async fn first_success(
     Ok(at.map(|at| at.to_jiff()))
 }
 
+/// Those of the digests that an environment ran with success.
+pub async fn succeeded(
+    db: &mut PgConnection,
+    service: &str,
+    environment: &str,
+    digests: &[String],
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select distinct digest as "digest!" from releases
+           where service = $1 and environment = $2 and digest = any ($3)"#,
+        service,
+        environment,
+        digests,
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// A release that landed on the target after `since`, by another deploy.
 pub async fn newer_release(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
@@ -370,6 +388,19 @@ pub async fn claim(db: &mut PgConnection, owner: Uuid, lease_seconds: f64) -> sq
     .fetch_optional(db)
     .await?;
     Ok(id.map(DeployId))
+}
+
+/// Keeps a claimed deploy for its next look, in the transaction that recorded the last one.
+pub async fn hold(tx: &mut PgConnection, deploy: &Deploy, lease_seconds: f64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update deploys set lease_until = now() + make_interval(secs => $3) where id = $1 and fence = $2",
+        deploy.id.0,
+        deploy.fence,
+        lease_seconds,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Makes the lease longer right before a write to the cluster. `false`: somebody else owns the deploy by now.

@@ -54,7 +54,8 @@ export const deploy = async (page, service, environment, version, reason) => {
 
 /** What a deploy's page says, without what counts the time since. */
 export const told = async (page) => {
-  const text = await page.locator('#deploy').innerText();
+  // Without the live log: it begins when one opens the page.
+  const text = await page.locator('#deploy').evaluate((el) => { const copy = el.cloneNode(true); copy.querySelector('#live-log')?.remove(); document.body.append(copy); const text = copy.innerText; copy.remove(); return text; });
   return text.replace(/\d+\s(s|min|h|d)\b( ago)?/g, 'TIME').replace(/just now/g, 'TIME').replace(/\s+/g, ' ').trim();
 };
 
