@@ -110,12 +110,13 @@ pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
         namespace: &place.namespace,
         name: Some(deploy.action.workload()),
     };
+    let stored = async {
+        let mut db = app.db.acquire().await?;
+        let newer_release = store::newer_release(&mut db, deploy).await?;
+        Ok::<_, sqlx::Error>((newer_release, store::approvers(&mut db, deploy.id).await?))
+    };
     let (stored, running, review, tag_digest) = tokio::join!(
-        async {
-            let mut db = app.db.acquire().await?;
-            let newer_release = store::newer_release(&mut db, deploy).await?;
-            sqlx::Result::Ok((newer_release, store::approvers(&mut db, deploy.id).await?))
-        },
+        stored,
         running(app, deploy),
         access::review(app, &deploy.requester, &place.cluster, wanted),
         tag_digest(app, deploy),
