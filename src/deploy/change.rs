@@ -546,7 +546,7 @@ fn page(
     let url = format!("/services/{}", service.name);
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = ChangePage {
-        layout: layout.at(Nav::Services, &[("Services", "/services"), (&service.name, &url), (word, "")]),
+        layout: layout.at(Nav::Deployments, &[("Services", "/services"), (&service.name, &url), (word, "")]),
         title: format!("{word} {}", service.name),
         lead: draft.lead,
         environment: environment.name().into(),

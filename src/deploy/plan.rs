@@ -58,8 +58,8 @@ pub struct TakeOver {
 pub struct Offer {
     pub version: String,
     pub created: Option<Timestamp>,
-    /// Environments that run it now.
-    pub runs_in: Vec<String>,
+    /// Environments that run it now, and which of them is production.
+    pub runs_in: Vec<(String, bool)>,
     pub note: String,
     /// Why it can't be picked here.
     pub refused: Option<String>,
@@ -320,12 +320,13 @@ impl Plan {
         let Some(repository) = self.repository.as_ref().and_then(|name| name.parse::<ImageRef>().ok()) else {
             return Ok(());
         };
-        let mut runs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut runs: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
         for environment in &app.config.environments {
             let status = app
                 .watch(environment.cluster.get_ref())
                 .status(&Target::new(service, environment), self.checked);
-            runs.entry(status.version).or_default().push(environment.name().to_string());
+            let shown = (environment.name().to_string(), environment.production);
+            runs.entry(status.version).or_default().push(shown);
         }
         let tags = match app.registry.tags(&repository).await {
             Ok(tags) => tags,
@@ -338,9 +339,8 @@ impl Plan {
         let unproven = self.unproven(app, offered().filter_map(|tag| tag.digest.as_ref())).await?;
         let refused = |tag: &Tag| {
             let digest = tag.digest.as_ref().filter(|_| tag.name != self.running)?;
-            unproven.contains(digest.as_str()).then(|| {
-                format!("{} has not run it yet.", self.policy.requires.as_deref().unwrap_or_default())
-            })
+            let required = capitalised(self.policy.requires.as_deref().unwrap_or_default());
+            unproven.contains(digest.as_str()).then(|| format!("{required} has not run it yet."))
         };
         self.versions = offered()
             .map(|tag| Offer {

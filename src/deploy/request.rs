@@ -233,7 +233,7 @@ fn page(
     let url = format!("/services/{}", place.service);
     let page = FormPage {
         layout: layout
-            .at(Nav::Services, &[("Services", "/services"), (&place.service, &url), ("Deploy", "")]),
+            .at(Nav::Deployments, &[("Services", "/services"), (&place.service, &url), ("Deploy", "")]),
         title: format!("Deploy {}", place.service),
         lead: lead(&plan),
         service: place.service.clone(),

@@ -48,8 +48,8 @@ struct Mine {
     about: String,
     health: Health,
     looks: Vec<Look>,
-    /// What is asked for or under way: status, words, address.
-    note: Option<(&'static str, String, String)>,
+    /// What is asked for or under way: status and words.
+    note: Option<(&'static str, String)>,
 }
 
 /// A deploy, as the feed and "Your recent deploys" say it.
@@ -121,7 +121,7 @@ async fn mine(app: &App, user: &Person, own: &[&Service], now: Timestamp) -> Res
                     row.environment,
                     row.state.badge().to_lowercase()
                 );
-                (row.state.class(), words, format!("/deploys/{}", row.id))
+                (row.state.class(), words)
             }),
             looks,
         }
@@ -130,7 +130,12 @@ async fn mine(app: &App, user: &Person, own: &[&Service], now: Timestamp) -> Res
 }
 
 impl Mine {
-    /// What is wrong, with its status: the first place that is not well.
+    /// What is under way, else what is wrong: the first place that is not well. No link: the service's name above it is
+    /// one, and two so close are hard to hit.
+    fn told(&self) -> Option<(&'static str, String)> {
+        self.note.clone().or_else(|| self.trouble())
+    }
+
     fn trouble(&self) -> Option<(&'static str, String)> {
         let unwell = |look: &&Look| matches!(look.health, Health::Degraded | Health::Suspended);
         let place = self.looks.iter().find(unwell)?;

@@ -22,7 +22,7 @@ use crate::web::Error;
 const EACH: usize = 2_000;
 /// Shown on the page; the rest of the range is in the download.
 const SHOWN: usize = 500;
-const SHOWN_BYTES: usize = 192 * 1024;
+const SHOWN_BYTES: usize = 96 * 1024;
 /// Before and after a linked line.
 const AROUND: usize = 250;
 const BEFORE_LINK: SignedDuration = SignedDuration::from_mins(10);

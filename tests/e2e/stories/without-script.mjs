@@ -57,7 +57,7 @@ test('one deploys, asks for production, and somebody approves', async (stage) =>
 
   const omar = await stage.as('omar', { script: false, phone: true });
   await visit(omar, '/approvals');
-  await omar.getByRole('link', { name: /^Review: Deploy ledger/ }).first().click();
+  await omar.getByRole('link', { name: /^Review: ledger/ }).first().click();
   await omar.getByRole('button', { name: 'Approve production' }).click();
   await omar.getByText(/Omar Haddad approved/).first().waitFor();
   await reloadUntil(maya, 'Done');
