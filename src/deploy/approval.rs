@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sqlx::types::Json;
 
 use super::deploy::{self, Deploy, DeployId, Digest, Event};
+use super::confirm;
 use super::gates::{self, Refusal, Verdict};
 use super::look::{self, Missing};
 use super::show;
@@ -25,6 +26,9 @@ pub struct Decision {
     #[serde(default)]
     note: String,
     seen: Digest,
+    /// The service's name, where it has to be typed.
+    #[serde(default)]
+    confirm: String,
 }
 
 /// `POST /deploys/{id}/approval`
@@ -36,9 +40,15 @@ pub async fn decide(
     Path(id): Path<DeployId>,
     form: VerifiedForm<Decision>,
 ) -> Result<Response> {
-    let Decision { decision, note, seen } = form.into_inner();
+    let Decision { decision, note, seen, confirm } = form.into_inner();
     // Asked before the transaction, because a cluster or a registry may take its time and a row must not wait for it.
     let before = show::visible(&app, &user, id).await?;
+    if let Some(name) = confirm::name_to_type(&app, &before)
+        && decision == Verdict::Approve
+        && confirm.trim() != name
+    {
+        return refused(&app, &user, layout, id, &Refusal::NameNeeded(name), &note).await;
+    }
     let moved = match decision {
         Verdict::Approve if matches!(before.state, deploy::State::AwaitingApproval { .. }) => {
             moved(&app, &before).await?

@@ -205,6 +205,7 @@ async fn send(
         action,
         reason: input.reason.as_deref().unwrap_or_default().trim(),
         shown: &draft.shown,
+        checks: &draft.checks,
         key: input.key.as_deref().unwrap_or_default(),
     };
     let id = submit(&app, &user, &origin, ask).await?;

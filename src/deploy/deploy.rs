@@ -143,6 +143,15 @@ impl ShownDiff {
     }
 }
 
+/// A check as it came out when the deploy was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckMade {
+    /// `ok`, `warn` or `idle` of the design kit; with a `bad` one nothing can be asked for.
+    pub class: String,
+    pub title: String,
+    pub detail: String,
+}
+
 /// How large a workload is, or how large an autoscaler may make it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
@@ -399,6 +408,7 @@ pub struct Deploy {
     pub fence: i64,
     /// The dry run as the requester saw it.
     pub shown: Vec<ShownDiff>,
+    pub checks: Vec<CheckMade>,
     /// What was last seen in the cluster; for pages, never for decisions.
     pub progress: Option<Progress>,
 }

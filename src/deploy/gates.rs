@@ -27,6 +27,8 @@ pub enum Refusal {
     /// The page showed another digest than the one that would run.
     SeenOther,
     NoteNeeded,
+    /// A name has to be typed before this is approved.
+    NameNeeded(String),
     TooLateToCancel(&'static str),
     NotYoursToCancel,
 }

@@ -20,6 +20,7 @@ mod act;
 mod approval;
 mod cancellation;
 mod change;
+mod confirm;
 mod counts;
 #[expect(clippy::module_inception, reason = "the noun of this slice")]
 mod deploy;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
 
-use super::deploy::{Action, Digest, ImageChange, Place, Policy, ShownDiff};
+use super::deploy::{Action, CheckMade, Digest, ImageChange, Place, Policy, ShownDiff};
 use super::look::images;
 use super::render;
 use super::store;
@@ -82,6 +82,11 @@ pub struct Check {
 }
 
 impl Check {
+    /// As it is kept with the deploy.
+    pub(super) fn made(&self) -> CheckMade {
+        CheckMade { class: self.class.into(), title: self.title.clone(), detail: self.detail.clone() }
+    }
+
     pub(super) fn ok(title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { class: "ok", title: title.into(), detail: detail.into(), help: None }
     }

@@ -138,6 +138,7 @@ pub async fn request(
         action,
         reason,
         shown: &plan.shown,
+        checks: &plan.checks,
         key: choice.key.as_deref().unwrap_or_default(),
     };
     let id = submit(&app, &user, &origin, ask).await?;

@@ -64,6 +64,7 @@ pub fn deploy() -> Deploy {
         ended: None,
         fence: 0,
         shown: Vec::new(),
+        checks: Vec::new(),
         progress: None,
     }
 }

@@ -12,6 +12,7 @@ use axum::response::{Html, IntoResponse, Response};
 use futures::stream;
 use jiff::Timestamp;
 
+use super::confirm::Confirmation;
 use super::deploy::{Deploy, DeployId, ImageChange, Place, State as At};
 use super::gates::{self, Refusal, Verdict};
 use super::plan::version_of;
@@ -50,6 +51,8 @@ struct ShowPage {
     timeline: Vec<Moment>,
     roll_back: bool,
     live_log: Option<LiveLog>,
+    /// What one confirms before approving; where this person may.
+    confirmation: Option<Confirmation>,
 }
 
 /// What the pods say while they are replaced. The panel is filled by logview.js and left alone by what the stream
@@ -253,6 +256,8 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         Err(Refusal::NotWaiting(_)) => Decision::NotWaiting,
         Err(refusal) => Decision::Refused(refusal.sentence()),
     };
+    let confirmation =
+        matches!(decision, Decision::Open).then(|| Confirmation::of(app, &deploy, &decided));
     let place = &deploy.place;
     let url = format!("/services/{}", place.service);
     let name = format!("Deployment {}", deploy.id);
@@ -278,6 +283,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         evidence,
         facts,
         timeline: happened.iter().rev().map(moment).collect(),
+        confirmation,
         roll_back: matches!(deploy.state, At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. }),
         live_log: deploy.state.is_active().then(|| LiveLog::of(&deploy)),
         deploy,

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::deploy::{
-    Action, Deploy, DeployId, Digest, Event, ImageChange, Place, Policy, Progress, ShownDiff, State, apply,
+    Action, CheckMade, Deploy, DeployId, Digest, Event, ImageChange, Place, Policy, Progress, ShownDiff, State, apply,
 };
 use super::gates::{Approver, Verdict};
 use crate::auth::Person;
@@ -22,6 +22,7 @@ pub struct NewDeploy<'a> {
     pub policy: &'a Policy,
     pub digest: &'a Digest,
     pub shown: &'a [ShownDiff],
+    pub checks: Vec<CheckMade>,
     pub idempotency_key: Option<&'a str>,
 }
 
@@ -33,8 +34,8 @@ pub async fn insert(
 ) -> sqlx::Result<Result<DeployId, DeployId>> {
     let inserted = sqlx::query_scalar!(
         "insert into deploys (service, team, environment, cluster, namespace, action, requester, reason, policy,
-                              digest, shown, state, detail, idempotency_key, requested)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                              digest, shown, checks, state, detail, idempotency_key, requested)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict on constraint deploys_idempotency do nothing
          returning id",
         new.place.service,
@@ -48,6 +49,7 @@ pub async fn insert(
         Json(new.policy) as _,
         new.digest.0,
         Json(new.shown) as _,
+        Json(new.checks) as _,
         State::Requested.name(),
         Json(State::Requested) as _,
         new.idempotency_key,
@@ -73,7 +75,7 @@ pub async fn load(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<De
     let row = sqlx::query!(
         r#"select id, service, team, environment, cluster, namespace, action as "action: Json<Action>",
                   requester as "requester: Json<Person>", reason, policy as "policy: Json<Policy>", digest,
-                  shown as "shown: Json<Vec<ShownDiff>>", detail as "detail: Json<State>", requested, ended, fence,
+                  shown as "shown: Json<Vec<ShownDiff>>", checks as "checks: Json<Vec<CheckMade>>", detail as "detail: Json<State>", requested, ended, fence,
                   progress as "progress: Json<Option<Progress>>"
            from deploys where id = $1"#,
         id.0
@@ -99,6 +101,7 @@ pub async fn load(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<De
         ended: row.ended.map(|at| at.to_jiff()),
         fence: row.fence,
         shown: row.shown.0,
+        checks: row.checks.0,
         progress: row.progress.0,
     }))
 }

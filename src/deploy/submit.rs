@@ -4,6 +4,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
+use super::plan::Check;
 use super::store::{self, NewDeploy};
 use crate::app::App;
 use crate::auth::{CurrentUser, Identity};
@@ -17,6 +18,7 @@ pub struct Ask<'a> {
     pub action: &'a Action,
     pub reason: &'a str,
     pub shown: &'a [ShownDiff],
+    pub checks: &'a [Check],
     /// From the form: sending it twice makes one deploy.
     pub key: &'a str,
 }
@@ -65,6 +67,7 @@ pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>
         policy: ask.policy,
         digest: &digest,
         shown: ask.shown,
+        checks: ask.checks.iter().map(Check::made).collect(),
         idempotency_key: key.as_deref(),
     };
     let id = match store::insert(&mut tx, new, now).await? {

@@ -24,6 +24,7 @@ impl Refusal {
                 "What would run is not what your page showed. Look at it again, then decide.".into()
             }
             Self::NoteNeeded => "Say why. The requester reads it, and it is kept in the audit trail.".into(),
+            Self::NameNeeded(name) => format!("Type {name} to confirm. Nothing was approved."),
             Self::TooLateToCancel(state) => {
                 format!(
                     "This deploy is {}, so there is nothing left to cancel. Roll back instead.",
@@ -57,6 +58,22 @@ impl Moved {
                 format!("{have} of {needed} approvals still count: an approver lost the right to approve.")
             }
         }
+    }
+}
+
+/// "v1.0.0 to v1.1.0", or the version alone where nothing ran.
+pub fn from_to(from: &str, to: &str) -> String {
+    if from.is_empty() { to.into() } else { format!("{from} to {to}") }
+}
+
+/// What happens when somebody approves; `last`: nobody else has to.
+pub fn what_approving_does(deploy: &Deploy, last: bool) -> String {
+    let environment = &deploy.place.environment;
+    let title = deploy.action.title(&deploy.place.service);
+    if last {
+        format!("Yours is the last approval, so this starts in {environment} at once: {title}.")
+    } else {
+        format!("{title} waits for more approvals after yours before anything changes in {environment}.")
     }
 }
 

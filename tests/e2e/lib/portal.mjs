@@ -32,6 +32,16 @@ export const send = async (page, verb = 'Deploy') => {
   return new URL(page.url()).pathname;
 };
 
+/** Approves what the page shows: opens the dialog, types the name where it asks for it, and confirms. */
+export const approve = async (page, service) => {
+  await page.getByRole('button', { name: 'Approve production…' }).click();
+  const dialog = page.getByRole('dialog', { name: /^Approve/ });
+  await dialog.getByText(service).first().waitFor();
+  const typed = dialog.getByRole('textbox', { name: `Type ${service} to confirm` });
+  if (await typed.count()) await typed.fill(service);
+  await dialog.getByRole('button', { name: /^Approve/ }).click();
+};
+
 /** The badge beside the heading of a deploy's page. */
 export const badge = (page) => page.locator('main .title .badge').first();
 

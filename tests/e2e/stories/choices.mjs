@@ -1,7 +1,7 @@
 // What people change their minds about, and what happens when they press twice.
 import { visit } from '../lib/browser.mjs';
 import { about, eventually, expect, test } from '../lib/runner.mjs';
-import { deploy, ROLLOUT, sees, send } from '../lib/portal.mjs';
+import { approve, deploy, ROLLOUT, sees, send } from '../lib/portal.mjs';
 
 const SERVICE = 'payment-gateway';
 
@@ -57,7 +57,7 @@ test('an approval counts for what was on screen only: a page that is out of date
   await visit(omar, path);
   // What a page drawn for other bytes would send.
   await omar.route('**/approval', (route) => route.continue({ postData: route.request().postData().replace(/seen=[^&]*/, `seen=sha256%3A${'0'.repeat(64)}`) }));
-  await omar.getByRole('button', { name: 'Approve production' }).click();
+  await approve(omar, SERVICE);
   await omar.getByText('What would run is not what your page showed.').waitFor();
   stage.forgive(/status of 422/);
   await maya.getByRole('button', { name: 'Withdraw' }).click();

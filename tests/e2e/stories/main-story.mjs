@@ -2,7 +2,7 @@
 // on his phone; and the API server's own audit log says that it was maya.
 import { signIn, visit } from '../lib/browser.mjs';
 import { about, eventually, expect, test } from '../lib/runner.mjs';
-import { agreeToTakeOver, badge, expectSame, openDeployForm, pickVersion, ROLLOUT, sees, send } from '../lib/portal.mjs';
+import { agreeToTakeOver, approve, badge, expectSame, openDeployForm, pickVersion, ROLLOUT, sees, send } from '../lib/portal.mjs';
 import { picture } from '../lib/pictures.mjs';
 import { expectAccessible, expectNoSidewaysScroll } from '../lib/checks.mjs';
 
@@ -135,7 +135,13 @@ test('omar finds it in his inbox on his phone and approves exactly these bytes',
   await expectNoSidewaysScroll(page, 'the approval');
   await expectAccessible(page, 'the approval on a phone');
   await picture(page, 'approval-phone');
-  await page.getByRole('button', { name: 'Approve production' }).click();
+  await page.getByRole('button', { name: 'Approve production…' }).click();
+  await page.getByRole('dialog', { name: 'Approve and start the rollout?' }).waitFor();
+  await expectAccessible(page, 'the dialog that confirms an approval');
+  await picture(page, 'confirm-phone');
+  expect(await page.getByRole('button', { name: 'Approve and roll out' }).isDisabled(), 'the name has to be typed first');
+  await page.keyboard.press('Escape');
+  await approve(page, 'checkout-api');
   await page.getByText(/Omar Haddad approved/).first().waitFor();
 });
 

@@ -1,7 +1,7 @@
 // With JavaScript off everything that does not stream works: real links, real forms, real pages.
 import { signIn, visit } from '../lib/browser.mjs';
 import { about, eventually, expect, test } from '../lib/runner.mjs';
-import { badge } from '../lib/portal.mjs';
+import { approve, badge } from '../lib/portal.mjs';
 
 about('Without JavaScript');
 
@@ -58,7 +58,7 @@ test('one deploys, asks for production, and somebody approves', async (stage) =>
   const omar = await stage.as('omar', { script: false, phone: true });
   await visit(omar, '/approvals');
   await omar.getByRole('link', { name: /^Review: ledger/ }).first().click();
-  await omar.getByRole('button', { name: 'Approve production' }).click();
+  await approve(omar, 'ledger');
   await omar.getByText(/Omar Haddad approved/).first().waitFor();
   await reloadUntil(maya, 'Done');
 }, { seconds: 240 });
