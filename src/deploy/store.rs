@@ -142,39 +142,33 @@ pub async fn record(
         });
     };
     let ended = next.is_end().then_some(at);
-    let seq = sqlx::query_scalar!(
-        r#"update deploys
-           set state = $3, detail = $4, ended = $5, next_event = next_event + 1, wake = now(), lease_until = null
-           where id = $1 and fence = $2
-           returning next_event - 1 as "seq!""#,
+    // One statement: the state, the event and the word of it to engines and open pages, which hear it at the commit.
+    sqlx::query!(
+        r#"
+        with moved as (
+            update deploys
+            set state = $3, detail = $4, ended = $5, next_event = next_event + 1, wake = now(), lease_until = null
+            where id = $1 and fence = $2
+            returning id, next_event - 1 as seq
+        ), written as (
+            insert into events (deploy, seq, at, actor, event) select id, seq, $6, $7, $8 from moved
+        )
+        select pg_notify('deploys', id::text) as told from moved
+        "#,
         deploy.id.0,
         deploy.fence,
         next.name(),
         Json(&next) as _,
         ended.map(|at| at.to_sqlx()) as _,
-    )
-    .fetch_optional(&mut *tx)
-    .await?
-    .ok_or(NotRecorded::Fenced(deploy.id))?;
-    sqlx::query!(
-        "insert into events (deploy, seq, at, actor, event) values ($1, $2, $3, $4, $5)",
-        deploy.id.0,
-        seq,
         at.to_sqlx() as _,
         actor,
         Json(event) as _,
     )
-    .execute(&mut *tx)
-    .await?;
-    wake(tx, deploy.id).await?;
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or(NotRecorded::Fenced(deploy.id))?;
     deploy.state = next;
     deploy.ended = ended;
-    Ok(())
-}
-
-/// Tells engines and open pages, when the transaction commits.
-pub async fn wake(tx: &mut PgConnection, id: DeployId) -> sqlx::Result<()> {
-    sqlx::query!("select pg_notify('deploys', $1)", id.to_string()).fetch_one(tx).await?;
     Ok(())
 }
 

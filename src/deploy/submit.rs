@@ -74,7 +74,7 @@ pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>
         Ok(id) => id,
         Err(earlier) => return Ok(earlier),
     };
-    let mut deploy = store::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
+    let mut deploy = store::load(&mut tx, id).await?.ok_or(Error::NotFound)?;
     store::record(&mut tx, &mut deploy, &user.name, &Event::Requested { reason: ask.reason.into() }, now)
         .await?;
 
