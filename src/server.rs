@@ -22,6 +22,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 
+use self::connections::Patience;
 use crate::app::{App, AppState};
 use crate::auth::{self, Provider};
 use crate::clock::Clock;
@@ -29,7 +30,6 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
-use self::connections::Patience;
 use crate::{audit, catalogue, db, deploy, home, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

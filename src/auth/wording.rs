@@ -19,7 +19,10 @@ pub const PROVIDER_WRONG_KIND: &str = "The portal’s configuration and its iden
      The people who run this portal find the reason in its log.";
 
 pub fn too_many_streams() -> String {
-    format!("You have {} live pages open, which is the most one person may have. Close a tab first.", streams::MOST)
+    format!(
+        "You have {} live pages open, which is the most one person may have. Close a tab first.",
+        streams::MOST
+    )
 }
 
 /// Why one stands before the sign-in page.

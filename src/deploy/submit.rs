@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_key_is_its_senders_own() {
-        let sender = |subject: &str| Identity { issuer: "https://id.example".into(), subject: subject.into() };
+        let sender =
+            |subject: &str| Identity { issuer: "https://id.example".into(), subject: subject.into() };
         assert_eq!(stored_key(&sender("maya"), "1"), stored_key(&sender("maya"), "1"));
         assert_ne!(stored_key(&sender("maya"), "1"), stored_key(&sender("omar"), "1"));
         assert_eq!(stored_key(&sender("maya"), ""), None);
