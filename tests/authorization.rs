@@ -71,8 +71,6 @@ const EVERYBODY: [Gets; 6] = [Answer; 6];
 const SIGNED_IN: [Gets; 6] = [SignIn, Answer, Answer, Answer, Answer, Answer];
 /// What belongs to a namespace, for whoever may look into it.
 const VIEWERS: [Gets; 6] = [SignIn, NotFound, Answer, Answer, Answer, Answer];
-/// Logs: the service itself is no secret, so who may not read them is told why.
-const READERS: [Gets; 6] = [SignIn, Refused, Answer, Answer, Answer, Answer];
 const PLATFORM: [Gets; 6] = [SignIn, NotFound, NotFound, NotFound, NotFound, Answer];
 /// A form with nothing in it is not a request; but who may not look does not even learn that.
 const EMPTY: [Gets; 6] = [Refused, NotFound, Unmet, Unmet, Unmet, Unmet];
@@ -109,9 +107,9 @@ const ROWS: &[Row] = &[
     row("POST /services/{name}/{environment}/scale", "/services/checkout-api/production/scale", EMPTY),
     row("GET /services/{name}/{environment}/rollback", "/services/checkout-api/production/rollback", VIEWERS),
     row("POST /services/{name}/{environment}/rollback", "/services/checkout-api/production/rollback", EMPTY),
-    row("GET /services/{name}/logs", "/services/checkout-api/logs", READERS),
-    row("GET /services/{name}/logs/stream", "/services/checkout-api/logs/stream", READERS),
-    row("GET /services/{name}/logs/download", "/services/checkout-api/logs/download", READERS),
+    row("GET /services/{name}/logs", "/services/checkout-api/logs", VIEWERS),
+    row("GET /services/{name}/logs/stream", "/services/checkout-api/logs/stream", VIEWERS),
+    row("GET /services/{name}/logs/download", "/services/checkout-api/logs/download", VIEWERS),
     row("GET /", "/", SIGNED_IN),
     row("GET /search", "/search?q=check", SIGNED_IN), // without what they may not see
     row("GET /audit", "/audit", PLATFORM),

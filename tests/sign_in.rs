@@ -10,6 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::support::forger::{Forger, honest, unsigned};
+use crate::support::cluster::eventually;
 use crate::support::{Browser, World, listen};
 
 /// How many sessions there are.
@@ -358,8 +359,8 @@ async fn signing_out_everywhere_ends_all_browsers_of_one_person() {
 async fn a_stream_ends_with_the_sign_in_that_opened_it() {
     let world = World::new().await;
     let (desk, phone) = (world.as_("maya").await, world.as_("maya").await);
-    let page = desk.get("/services/checkout-api").await; // waits for the catalogue
-    assert_eq!(page.status, 200, "{}", page.text);
+    let is_there = async || (desk.get("/services/checkout-api").await.status == 200).then_some(());
+    eventually("the catalogue", is_there).await;
     let stream = desk.open(desk.request(Method::GET, "/services/checkout-api/live")).await;
     assert_eq!(stream.status(), 200);
 
