@@ -104,7 +104,7 @@ test('she rolls back with the button on that page', async (stage) => {
 test('what staging has not run is not offered for production', async (stage) => {
   const page = await stage.as('maya');
   await visit(page, `/services/${SERVICE}/production/deploy?version=v1.2.0`);
-  await page.getByText(/Staging has not run it/).waitFor();
+  await page.getByText('Staging has not run it', { exact: true }).waitFor();
   const button = page.getByRole('button', { name: 'Request approval' });
   expect(await button.getAttribute('aria-disabled') === 'true', 'the button is off');
   const why = await button.getAttribute('aria-describedby');
