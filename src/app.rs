@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::auth::access::Reviews;
-use crate::auth::{Provider, Sessions, SignInLimit, Streams};
+use crate::auth::{AddressLimit, Provider, Sessions, Streams, Tokens};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -34,7 +34,10 @@ pub struct AppState {
     pub pages: catalogue::Pages,
     pub provider: Provider,
     pub sessions: Sessions,
-    pub sign_in_limit: SignInLimit,
+    pub tokens: Tokens,
+    pub sign_in_limit: AddressLimit,
+    /// Tokens that were none, by address.
+    pub failed_tokens: AddressLimit,
     pub streams: Streams,
     pub reviews: Reviews,
     pub counts: Counts,

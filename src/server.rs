@@ -22,6 +22,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 
+use self::connections::Patience;
 use crate::app::{App, AppState};
 use crate::auth::{self, Provider};
 use crate::clock::Clock;
@@ -29,7 +30,6 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
-use self::connections::Patience;
 use crate::{audit, catalogue, db, deploy, home, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -101,8 +101,10 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         pages: Default::default(),
         provider,
         sessions: Default::default(),
+        tokens: Default::default(),
         sign_in_limit: Default::default(),
         streams: Default::default(),
+        failed_tokens: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
         audit: Default::default(),
@@ -160,6 +162,7 @@ pub fn router(app: App) -> Router {
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), web::middleware::security_headers))
         .layer(from_fn_with_state(app.clone(), auth::session::load))
+        .layer(from_fn_with_state(app.clone(), auth::load_token))
         .layer(from_fn_with_state(app.clone(), web::middleware::error_pages))
         .layer(from_fn_with_state(app.clone(), web::form::verify_same_origin))
         .layer(CatchPanicLayer::custom(panicked))
