@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::ApiState;
 use crate::audit;
 use crate::auth::access::Reviews;
 use crate::auth::{AddressLimit, Provider, Sessions, Streams, Tokens};
@@ -44,6 +45,7 @@ pub struct AppState {
     /// Whether the audit trail's chain held when it was last walked.
     pub audit: audit::Checks,
     pub deploy_pages: DeployPages,
+    pub api: ApiState,
     /// Cancelled when the process is asked to stop: streams end, the engine puts its leases back.
     pub shutdown: CancellationToken,
 }

@@ -98,7 +98,8 @@ async fn the_trail_names_the_person_s_address_and_not_the_proxy_s() {
     let world = World::builder().replace("[database]", "proxies = 1\n\n[database]").start().await;
     let petra = world.as_("petra").await;
 
-    let file = petra.request(reqwest::Method::GET, "/audit.csv").header("x-forwarded-for", "6.6.6.6, 203.0.113.9");
+    let file =
+        petra.request(reqwest::Method::GET, "/audit.csv").header("x-forwarded-for", "6.6.6.6, 203.0.113.9");
     assert_eq!(petra.send(file).await.status, 200);
 
     let origin: String = sqlx::query_scalar("select origin from audit where action = 'audit.export'")
