@@ -7,9 +7,10 @@ use arc_swap::ArcSwap;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::ApiState;
 use crate::audit;
 use crate::auth::access::Reviews;
-use crate::auth::{Provider, Sessions, SignInLimit, Streams};
+use crate::auth::{AddressLimit, Provider, Sessions, Streams, Tokens};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -34,13 +35,17 @@ pub struct AppState {
     pub pages: catalogue::Pages,
     pub provider: Provider,
     pub sessions: Sessions,
-    pub sign_in_limit: SignInLimit,
+    pub tokens: Tokens,
+    pub sign_in_limit: AddressLimit,
+    /// Tokens that were none, by address.
+    pub failed_tokens: AddressLimit,
     pub streams: Streams,
     pub reviews: Reviews,
     pub counts: Counts,
     /// Whether the audit trail's chain held when it was last walked.
     pub audit: audit::Checks,
     pub deploy_pages: DeployPages,
+    pub api: ApiState,
     /// Cancelled when the process is asked to stop: streams end, the engine puts its leases back.
     pub shutdown: CancellationToken,
 }

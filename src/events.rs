@@ -14,7 +14,7 @@ const CHAIN_LOCK: i64 = 0x0070_696c_6f74_0001;
 /// Where a request came from, for the audit trail.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// Address of the client, or "engine" for what the portal carries on by itself.
+    /// Address of the client and the token it showed, or "engine" for what the portal carries on by itself.
     pub address: String,
     pub request_id: String,
 }

@@ -11,10 +11,12 @@
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
 //! | slices | [`catalogue`] [`deploy`] [`logs`] [`home`] [`audit`] |
+//! | api | [`api`]: the slices for programs, and the OpenAPI document of it |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
 //!
 //! [`app::AppState`] is what handlers share.
 
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod auth;

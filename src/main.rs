@@ -38,6 +38,8 @@ enum Command {
     },
     /// Prints every route: method, path, who may come in.
     Routes,
+    /// Prints the OpenAPI document of the API.
+    Openapi,
     /// Runs the identity provider for development: sample people, no passwords, this machine only.
     IdentityProvider(pilothouse::demo::Arguments),
 }
@@ -51,6 +53,10 @@ async fn main() -> ExitCode {
         Command::Import { paths, config } => pilothouse::catalogue::command::run(&config, paths).await,
         Command::Routes => {
             pilothouse::server::print_routes();
+            Ok(())
+        }
+        Command::Openapi => {
+            pilothouse::api::print();
             Ok(())
         }
         Command::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
-use crate::{audit, catalogue, db, deploy, home, logs, metrics};
+use crate::{api, audit, catalogue, db, deploy, home, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -101,12 +101,15 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         pages: Default::default(),
         provider,
         sessions: Default::default(),
+        tokens: Default::default(),
         sign_in_limit: Default::default(),
         streams: Default::default(),
+        failed_tokens: Default::default(),
         reviews: Default::default(),
         counts: Default::default(),
         audit: Default::default(),
         deploy_pages: Default::default(),
+        api: Default::default(),
         shutdown,
     });
     tokio::spawn(auth::session::forget_ended(app.clone()));
@@ -141,6 +144,7 @@ pub fn routes() -> Routes {
         .and(logs::routes())
         .and(home::routes())
         .and(audit::routes())
+        .and(api::routes())
 }
 
 /// `platform routes`: the table, for tests and reviews.
@@ -160,7 +164,10 @@ pub fn router(app: App) -> Router {
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), web::middleware::security_headers))
         .layer(from_fn_with_state(app.clone(), auth::session::load))
+        .layer(from_fn_with_state(app.clone(), auth::load_token))
         .layer(from_fn_with_state(app.clone(), web::middleware::error_pages))
+        .layer(from_fn_with_state(app.clone(), api::problems))
+        .layer(from_fn_with_state(app.clone(), api::limit))
         .layer(from_fn_with_state(app.clone(), web::form::verify_same_origin))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use pilothouse::auth::{Scope, Scopes};
 use pilothouse::server;
 use pilothouse::web::{Access, routes::Route};
 use reqwest::{Method, Response};
-use serde_json::json;
+use serde_json::json as value;
 
 use crate::support::{Browser, World, with_form};
 
@@ -40,12 +41,14 @@ enum Gets {
 }
 use Gets::{Answer, Fault, NotFound, Refused, SignIn, Unmet};
 
-/// `route` as in the router, `path` and `form` to ask it with, and what each gets. `{deploy}` in a path is a new
-/// deploy of checkout-api to production that maya asked for and that waits for approval.
+/// `route` as in the router, `path` with `form` or `json` to ask it with, and what each gets. `{deploy}` in a path is a
+/// new deploy of checkout-api to production that maya asked for and that waits for approval. The API is asked with a
+/// token that may be used for everything.
 struct Row {
     route: &'static str,
     path: &'static str,
     form: &'static [(&'static str, &'static str)],
+    json: &'static str,
     gets: [Gets; 6],
 }
 
@@ -59,12 +62,16 @@ const WHO: [&str; 6] = [
 ];
 
 const fn row(route: &'static str, path: &'static str, gets: [Gets; 6]) -> Row {
-    Row { route, path, form: &[], gets }
+    Row { route, path, form: &[], json: "", gets }
+}
+
+const fn json(route: &'static str, path: &'static str, json: &'static str, gets: [Gets; 6]) -> Row {
+    Row { route, path, form: &[], json, gets }
 }
 
 type Form = &'static [(&'static str, &'static str)];
 const fn form(route: &'static str, path: &'static str, form: Form, gets: [Gets; 6]) -> Row {
-    Row { route, path, form, gets }
+    Row { route, path, form, json: "", gets }
 }
 
 const EVERYBODY: [Gets; 6] = [Answer; 6];
@@ -74,6 +81,12 @@ const VIEWERS: [Gets; 6] = [SignIn, NotFound, Answer, Answer, Answer, Answer];
 const PLATFORM: [Gets; 6] = [SignIn, NotFound, NotFound, NotFound, NotFound, Answer];
 /// A form with nothing in it is not a request; but who may not look does not even learn that.
 const EMPTY: [Gets; 6] = [Refused, NotFound, Unmet, Unmet, Unmet, Unmet];
+
+/// The API: signed in or not, and nothing of where one may not look.
+const PROGRAMS: [Gets; 6] = [Refused, Answer, Answer, Answer, Answer, Answer];
+const VIEWING_PROGRAMS: [Gets; 6] = [Refused, NotFound, Answer, Answer, Answer, Answer];
+const NOT_USABLE: [Gets; 6] = [Refused, NotFound, Unmet, Unmet, Unmet, Unmet];
+const NOT_THERE: [Gets; 6] = [Refused, NotFound, NotFound, NotFound, NotFound, NotFound];
 
 const REJECTION: Form = &[("decision", "reject"), ("note", "Not today."), ("seen", "sha256:seen")];
 
@@ -115,6 +128,90 @@ const ROWS: &[Row] = &[
     row("GET /audit", "/audit", PLATFORM),
     row("GET /audit.csv", "/audit.csv", PLATFORM),
     row("GET /audit.json", "/audit.json", PLATFORM),
+    row("GET /settings/tokens", "/settings/tokens", SIGNED_IN),
+    form("POST /settings/tokens", "/settings/tokens", &[], [Refused, Unmet, Unmet, Unmet, Unmet, Unmet]),
+    row(
+        "GET /settings/tokens/{id}/revocation",
+        "/settings/tokens/0/revocation",
+        [SignIn, NotFound, NotFound, NotFound, NotFound, NotFound],
+    ),
+    form("POST /settings/tokens/{id}/revocation", "/settings/tokens/0/revocation", &[], NOT_THERE),
+    row("GET /device", "/device", SIGNED_IN),
+    form("POST /device", "/device", &[("user_code", "BCDF-GHJK"), ("decision", "deny")], PROGRAMS), // no such code
+    row("GET /authorize", "/authorize", [SignIn, Unmet, Unmet, Unmet, Unmet, Unmet]),
+    form("POST /authorize", "/authorize", &[], [Refused, Unmet, Unmet, Unmet, Unmet, Unmet]),
+    row("GET /api", "/api", SIGNED_IN),
+    row("GET /api/openapi.json", "/api/openapi.json", EVERYBODY),
+    form("POST /api/v1/device/code", "/api/v1/device/code", &[], [Unmet; 6]),
+    form("POST /api/v1/device/token", "/api/v1/device/token", &[], [Unmet; 6]),
+    form("POST /api/v1/token", "/api/v1/token", &[], [Unmet; 6]),
+    row("GET /api/v1/whoami", "/api/v1/whoami", PROGRAMS),
+    row("GET /api/v1/environments", "/api/v1/environments", PROGRAMS),
+    row("GET /api/v1/services", "/api/v1/services", PROGRAMS), // without what they may not see
+    row("GET /api/v1/services/{name}", "/api/v1/services/checkout-api", PROGRAMS),
+    row(
+        "GET /api/v1/services/{name}/environments/{environment}",
+        "/api/v1/services/checkout-api/environments/staging",
+        VIEWING_PROGRAMS,
+    ),
+    row(
+        "GET /api/v1/services/{name}/environments/{environment}/versions",
+        "/api/v1/services/checkout-api/environments/staging/versions",
+        VIEWING_PROGRAMS,
+    ),
+    row(
+        "GET /api/v1/services/{name}/environments/{environment}/plan",
+        "/api/v1/services/checkout-api/environments/staging/plan?version=v1.1.0",
+        VIEWING_PROGRAMS, // who may not deploy is told so by its checks
+    ),
+    row(
+        "GET /api/v1/services/{name}/environments/{environment}/logs",
+        "/api/v1/services/checkout-api/environments/staging/logs",
+        VIEWING_PROGRAMS,
+    ),
+    json(
+        "POST /api/v1/services/{name}/environments/{environment}/deploys",
+        "/api/v1/services/checkout-api/environments/staging/deploys",
+        r#"{"version": "no-such-version"}"#,
+        NOT_USABLE,
+    ),
+    json(
+        "POST /api/v1/services/{name}/environments/{environment}/scale",
+        "/api/v1/services/checkout-api/environments/production/scale",
+        "{}",
+        NOT_USABLE,
+    ),
+    json(
+        "POST /api/v1/services/{name}/environments/{environment}/restart",
+        "/api/v1/services/checkout-api/environments/nowhere/restart",
+        "{}",
+        NOT_THERE,
+    ),
+    json(
+        "POST /api/v1/services/{name}/environments/{environment}/rollback",
+        "/api/v1/services/checkout-api/environments/production/rollback",
+        r#"{"version": "no-such-version"}"#,
+        NOT_USABLE,
+    ),
+    row("GET /api/v1/deploys", "/api/v1/deploys", PROGRAMS),
+    row("GET /api/v1/deploys/{id}", "/api/v1/deploys/{deploy}", VIEWING_PROGRAMS),
+    row("GET /api/v1/deploys/{id}/events", "/api/v1/deploys/{deploy}/events", VIEWING_PROGRAMS),
+    row("GET /api/v1/approvals", "/api/v1/approvals", PROGRAMS),
+    json(
+        "POST /api/v1/deploys/{id}/decision",
+        "/api/v1/deploys/{deploy}/decision",
+        r#"{"approve": false, "note": "Not today.", "seen": "sha256:seen"}"#,
+        [Refused, NotFound, Refused, Refused, Answer, Refused], // as the page, in the words of HTTP
+    ),
+    json(
+        "POST /api/v1/deploys/{id}/cancellation",
+        "/api/v1/deploys/{deploy}/cancellation",
+        "{}",
+        [Refused, NotFound, Refused, Answer, Refused, Refused], // who asked
+    ),
+    row("GET /api/v1/tokens", "/api/v1/tokens", PROGRAMS),
+    json("POST /api/v1/tokens", "/api/v1/tokens", "{}", [Refused, Unmet, Unmet, Unmet, Unmet, Unmet]),
+    json("DELETE /api/v1/tokens/{id}", "/api/v1/tokens/0", "", NOT_THERE),
     row("GET /static/{version}/{*path}", "/static/any/css/portal.css", EVERYBODY),
     row("GET /healthz", "/healthz", EVERYBODY),
     row("GET /readyz", "/readyz", EVERYBODY),
@@ -142,8 +239,10 @@ async fn everybody_gets_what_their_row_says() {
     let mut wrong = Vec::new();
     for (n, who) in WHO.into_iter().enumerate() {
         let browser = if n == 0 { world.browser() } else { world.as_(who).await };
+        let program = if n == 0 { world.browser() } else { program(&world, &browser, &Scope::ALL).await };
         for row in ROWS {
-            let got = gets(&ask(&world, &browser, row).await);
+            let asks = if row.path.starts_with("/api/v1/") { &program } else { &browser };
+            let got = gets(&ask(&world, asks, row).await);
             if got != row.gets[n] {
                 wrong.push(format!("{} as {who}: {got:?}, not {:?}", row.route, row.gets[n]));
             }
@@ -162,6 +261,7 @@ async fn the_door_of_each_route_is_the_one_its_table_names() {
         let anonymous = gets(&ask(&world, &nobody, row).await);
         match (route.access, &route.method) {
             (Access::Public, _) => assert_ne!(anonymous, SignIn, "{}", row.route),
+            (Access::Api(_), _) => assert_eq!(anonymous, Refused, "{}", row.route),
             (_, &Method::GET) => assert_eq!(anonymous, SignIn, "{}", row.route),
             (_, _) => assert_eq!(anonymous, Refused, "{}", row.route),
         }
@@ -183,10 +283,42 @@ async fn nothing_is_changed_for_a_form_that_does_not_say_where_it_is_from() {
                 request = request.header("sec-fetch-site", site);
             }
             let answer = maya.open(with_form(request, row.form)).await;
-            assert_eq!(answer.status(), 403, "{} from {site:?}", row.route);
+            match route.access {
+                // Where cookies count for nothing there is nothing to protect.
+                Access::Api(_) => assert_eq!(answer.status(), 401, "{} from {site:?}", row.route),
+                Access::Public if row.path.starts_with("/api/v1/") => {}
+                _ => assert_eq!(answer.status(), 403, "{} from {site:?}", row.route),
+            }
         }
     }
     assert_eq!(maya.get("/sign-in").await.status, 303, "she is still signed in");
+}
+
+#[tokio::test]
+async fn a_token_without_the_scope_of_a_route_gets_no_further_than_its_door() {
+    let world = world().await;
+    let maya = world.as_("maya").await;
+    let routes = server::routes().table.into_iter();
+    for (route, scope) in routes.filter_map(|route| match route.access {
+        Access::Api(scope) => Some((route, scope)),
+        _ => None,
+    }) {
+        let row = ROWS.iter().find(|row| row.route == name(&route)).unwrap();
+        let others = Scope::ALL.into_iter().filter(|other| !Scopes::from_iter([*other]).allow(scope));
+        let without = program(&world, &maya, &others.collect::<Vec<_>>()).await;
+        assert_eq!(ask(&world, &without, row).await.status(), 403, "{} without {scope:?}", row.route);
+    }
+}
+
+/// Something that shows a token of whoever is signed in in this browser.
+async fn program(world: &World, browser: &Browser, scopes: &[Scope]) -> Browser {
+    // One for each route would be more than a person may have.
+    sqlx::query("delete from tokens").execute(&world.app.db).await.unwrap();
+    let mut form = vec![("name", "all"), ("expires_days", "1")];
+    form.extend(scopes.iter().map(|scope| ("scope", scope.name())));
+    let page = browser.post("/settings/tokens", &form).await;
+    let (_, rest) = page.text.split_once("value=\"ph_").unwrap_or_else(|| panic!("{}", page.text));
+    world.browser().with_token(&format!("ph_{}", rest.split('"').next().unwrap()))
 }
 
 async fn ask(world: &World, browser: &Browser, row: &Row) -> Response {
@@ -194,6 +326,7 @@ async fn ask(world: &World, browser: &Browser, row: &Row) -> Response {
     let request = browser.request(method.parse().unwrap(), &path(world, row).await);
     let request = match method {
         "GET" => request,
+        _ if !row.json.is_empty() => request.header("content-type", "application/json").body(row.json),
         _ => with_form(request.header("sec-fetch-site", "same-origin"), row.form),
     };
     browser.open(request).await
@@ -221,16 +354,16 @@ async fn path(world: &World, row: &Row) -> String {
 async fn deploy(world: &World) -> i64 {
     let maya = &world.people.all()[0];
     let issuer = world.app.config.oidc.issuer.get_ref();
-    let requester = json!({
+    let requester = value!({
         "identity": { "issuer": issuer, "subject": maya.sub },
         "username": maya.username, "name": maya.name, "groups": maya.groups,
     });
-    let action = json!({ "kind": "restart", "workload": "checkout-api" });
-    let policy = json!({
+    let action = value!({ "kind": "restart", "workload": "checkout-api" });
+    let policy = value!({
         "production": true, "approvals": 1, "approvers": ["payments-managers"], "requires": null,
         "soak_seconds": 0, "deadline_seconds": 600, "expires_seconds": 86_400,
     });
-    let state = json!({ "state": "awaiting_approval", "expires": "2100-01-01T00:00:00Z" });
+    let state = value!({ "state": "awaiting_approval", "expires": "2100-01-01T00:00:00Z" });
     sqlx::query_scalar(
         "insert into deploys (service, team, environment, cluster, namespace, action, requester, policy, digest,
                               state, detail, requested)

@@ -13,15 +13,15 @@ use crate::support::{Browser, World, state};
 const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
 /// A portal with one service, `shop`, that runs v1.0.0 in two namespaces of its own, put there with kubectl.
-struct Shop {
-    world: World,
-    staging: Sandbox,
-    production: Sandbox,
+pub struct Shop {
+    pub world: World,
+    pub staging: Sandbox,
+    pub production: Sandbox,
     _files: tempfile::TempDir,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({})).await;
         for sandbox in [&staging, &production] {
@@ -93,7 +93,7 @@ impl Shop {
             .unwrap()
     }
 
-    async fn ends_as(&self, id: i64, wanted: &str) {
+    pub async fn ends_as(&self, id: i64, wanted: &str) {
         let state = until("the deploy ends", async || {
             let ended: bool = sqlx::query_scalar("select ended is not null from deploys where id = $1")
                 .bind(id)
@@ -154,13 +154,13 @@ fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
     Api::namespaced(sandbox.admin.clone(), &sandbox.namespace)
 }
 
-async fn image(sandbox: &Sandbox) -> String {
+pub async fn image(sandbox: &Sandbox) -> String {
     let found = deployments(sandbox).get("shop").await.unwrap();
     found.spec.unwrap().template.spec.unwrap().containers[0].image.clone().unwrap()
 }
 
 /// Writes to the Deployment that changed its generation, from the API server's audit log: (person, generation).
-fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
+pub fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
     let log = std::fs::read_to_string(state().join("cluster/audit.log")).unwrap();
     let mut seen = Vec::new();
     for line in log.lines().filter(|line| line.contains(&sandbox.namespace)) {

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
 
+mod api;
+mod api_deploys;
 mod apply;
 mod audit;
 mod authorization;
@@ -14,6 +16,7 @@ mod kube_cluster;
 mod kube_rules;
 mod logs;
 mod pages;
+mod program_sign_in;
 mod registry;
 mod sign_in;
 mod support;

@@ -19,6 +19,8 @@ pub fn did(action: &str) -> String {
         "deploy.reject" | "approval.reject" => "Rejected a deploy",
         "session.begin" => "Signed in",
         "session.end" => "Signed out",
+        "token.mint" => "Made a token",
+        "token.revoke" => "Revoked a token",
         "logs.read" => "Read logs",
         "logs.download" => "Downloaded logs",
         "audit.export" => "Exported the audit trail",

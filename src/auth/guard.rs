@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use url::{Position, Url};
 
-use super::CurrentUser;
+use super::bearer::{Stranger, UsedToken};
 use super::next::Next as Target;
 use super::session::Unknown;
+use super::{CurrentUser, Scope, wording};
 use crate::app::App;
 use crate::web::Error;
 
@@ -53,6 +54,24 @@ pub fn database_away() -> Error {
     Error::Unavailable(
         "The portal can’t reach its database, so it can’t tell who you are. You are still signed in. Try again in a moment.".into(),
     )
+}
+
+/// Lets through who shows a token with this scope, or is signed in in a browser. Everybody else is told what is
+/// wrong, and is sent nowhere: it is a program that asks.
+pub async fn require_scope(scope: Scope, request: Request, next: Next) -> Response {
+    let known = request.extensions();
+    if known.get::<CurrentUser>().is_none() {
+        let refused = match (known.get::<Stranger>(), known.get::<Unknown>()) {
+            (Some(Stranger::Undecided), _) | (None, Some(_)) => database_away(),
+            (Some(Stranger::TooMany), _) => Error::TooMany(wording::TOO_MANY_TOKENS.into()),
+            (stranger, _) => Error::Unauthorized(wording::stranger(stranger.copied()).into()),
+        };
+        return refused.into_response();
+    }
+    match known.get::<UsedToken>().map(|token| token.may(scope)) {
+        Some(Err(refused)) => refused.into_response(),
+        Some(Ok(())) | None => next.run(request).await,
+    }
 }
 
 /// Lets the platform team through; to everybody else the page does not exist.

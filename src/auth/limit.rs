@@ -1,5 +1,5 @@
-//! How often one address may try to sign in. The limit is per replica: it keeps a flood from the database and
-//! from the identity provider, which has its own limit on guessing.
+//! How often one address may try to sign in, or show a token that is none. The limits are per replica: they keep a
+//! flood from the database and from the identity provider, which has its own limit on guessing.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -19,16 +19,16 @@ const A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
 /// Addresses that have been quiet are forgotten once this many are known.
 const MANY: usize = 10_000;
 
-pub struct SignInLimit(DefaultKeyedRateLimiter<IpAddr>);
+pub struct AddressLimit(DefaultKeyedRateLimiter<IpAddr>);
 
-impl Default for SignInLimit {
+impl Default for AddressLimit {
     fn default() -> Self {
         Self(RateLimiter::keyed(Quota::per_minute(A_MINUTE).allow_burst(AT_ONCE)))
     }
 }
 
-impl SignInLimit {
-    fn allows(&self, address: IpAddr) -> bool {
+impl AddressLimit {
+    pub fn allows(&self, address: IpAddr) -> bool {
         if self.0.len() > MANY {
             self.0.retain_recent();
         }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_address_runs_out_and_others_do_not() {
-        let limit = SignInLimit::default();
+        let limit = AddressLimit::default();
         let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         assert!((0..60).all(|_| limit.allows(one)));
         assert!(!limit.allows(one));

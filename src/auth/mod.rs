@@ -6,26 +6,42 @@
 //! ```
 //! A person signs in at the company's identity provider, which leaves a session: a random secret in a cookie, its
 //! hash in a row. `session::load` turns the cookie back into a [`CurrentUser`] before any handler runs; `guard.rs`
-//! is the door of each route, `streams.rs` that of what lasts longer than a page. What the person may do in a cluster is asked of the cluster itself (`access.rs`).
+//! is the door of each route, `streams.rs` that of what lasts longer than a page. What the person may do in a cluster
+//! is asked of the cluster itself (`access.rs`).
+//!
+//! Programs show a token instead (`token.rs`; `bearer.rs` turns it into the same [`CurrentUser`], on the API only).
+//! A person makes one on the settings page (`tokens_page.rs`), or lets a program in that asks for one (`program.rs`):
+//! by a code (`device.rs`) or by the browser beside it (`authorize.rs`).
 
 pub mod access;
+pub mod authorize;
+mod bearer;
 mod claims;
 mod current_user;
+pub mod device;
 mod guard;
 mod limit;
 mod next;
 mod oidc;
+mod program;
+mod scope;
 pub mod session;
 mod sign_in;
 mod sign_out;
 mod streams;
+pub mod token;
+mod tokens_page;
 mod wording;
 
+pub use bearer::{Tokens, UsedToken, load as load_token};
 pub use current_user::{CurrentUser, Identity, KubeIdentity, OddClaim, Person, initials};
-pub use guard::{require_platform, require_signed_in};
-pub use limit::SignInLimit;
+pub use device::DeviceCode;
+pub use guard::{require_platform, require_scope, require_signed_in};
+pub use limit::AddressLimit;
 pub use next::Next;
 pub use oidc::Provider;
+pub use program::{AccessToken, OauthError};
+pub use scope::{Scope, Scopes};
 pub use session::Sessions;
 pub use streams::{Place, StreamDoor, Streams};
 
@@ -38,4 +54,15 @@ pub fn routes() -> Routes {
         .get("/auth/callback", Access::Public, sign_in::callback)
         .post("/sign-out", Access::Public, sign_out::sign_out)
         .get("/signed-out", Access::Public, sign_out::signed_out)
+        .get("/settings/tokens", Access::SignedIn, tokens_page::show)
+        .post("/settings/tokens", Access::SignedIn, tokens_page::mint)
+        .get("/settings/tokens/{id}/revocation", Access::SignedIn, tokens_page::revocation)
+        .post("/settings/tokens/{id}/revocation", Access::SignedIn, tokens_page::revoke)
+        .get("/device", Access::SignedIn, device::page)
+        .post("/device", Access::SignedIn, device::decide)
+        .post("/api/v1/device/code", Access::Public, device::code)
+        .post("/api/v1/device/token", Access::Public, device::token)
+        .get("/authorize", Access::SignedIn, authorize::page)
+        .post("/authorize", Access::SignedIn, authorize::decide)
+        .post("/api/v1/token", Access::Public, authorize::token)
 }

@@ -27,9 +27,11 @@ use sqlx::types::Json;
 use tokio::sync::Notify;
 
 use super::guard::IsPlatform;
+use super::token::TokenKey;
 use super::{CurrentUser, Identity, Person};
 use crate::app::App;
 use crate::config::{Config, SessionLife};
+use crate::web;
 
 /// How long a session is believed without asking the database.
 const REMEMBERED: Duration = Duration::from_secs(2);
@@ -39,7 +41,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(15);
 const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Ended sessions are kept a while, so that the sign-in page can say why one stands before it.
 const KEPT_AFTER_END: SignedDuration = SignedDuration::from_hours(24 * 7);
-const CHANNEL: &str = "session_ended";
+const SESSIONS: &str = "session_ended";
+const TOKENS: &str = "token_revoked";
 
 /// What a cookie holds: 256 random bits. Never stored, never logged.
 pub struct Secret(String);
@@ -127,11 +130,14 @@ impl Sessions {
 }
 
 /// Middleware: who is asking. Puts [`CurrentUser`], [`SessionKey`] and `IsPlatform`, or [`Ended`] or [`Unknown`],
-/// into the request. With an `Authorization` header cookies count for nothing.
+/// into the request. With an `Authorization` header cookies count for nothing, and on the API they only
+/// read: what changes something there takes a token, so no other site can have a browser ask for it.
 pub async fn load(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let asks_for_a_file = request.uri().path().starts_with("/static/");
+    let path = request.uri().path();
+    let asks_for_a_file = path.starts_with("/static/");
     let brings_a_token = request.headers().contains_key(header::AUTHORIZATION);
-    if !asks_for_a_file && !brings_a_token {
+    let takes_a_token = web::is_api(path) && !request.method().is_safe();
+    if !asks_for_a_file && !brings_a_token && !takes_a_token {
         let jar = CookieJar::from_headers(request.headers());
         if let Some(secret) =
             jar.get(cookie_name(&app.config)).and_then(|cookie| Secret::parse(cookie.value()))
@@ -322,13 +328,16 @@ pub async fn count_open(app: &App) -> sqlx::Result<i64> {
     .await
 }
 
-/// Background work: forgets sessions that ended, here or at another replica. What was said while the connection
+/// Background work: forgets sessions and tokens that ended, here or at another replica. What was said while the connection
 /// was down is unknown, so a new one begins by forgetting all.
 pub async fn forget_ended(app: App) {
     let listen = async {
         loop {
             let Err(error) = listen_once(&app).await;
-            tracing::warn!(error = format!("{error:#}"), "not told of ended sessions; trying again");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "not told of ended sessions and tokens; trying again"
+            );
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
@@ -340,21 +349,27 @@ pub async fn forget_ended(app: App) {
 
 async fn listen_once(app: &App) -> sqlx::Result<Infallible> {
     let mut listener = PgListener::connect_with(&app.db).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([SESSIONS, TOKENS]).await?;
     app.sessions.forget_all();
+    app.tokens.forget_all();
     loop {
         // `None`: the connection was lost; the listener makes a new one by itself.
-        let key = listener.try_recv().await?.and_then(|notice| key_from_hex(notice.payload()));
-        match key {
-            Some(key) => app.sessions.forget(&key).await,
-            None => app.sessions.forget_all(),
+        let notice = listener.try_recv().await?;
+        let key = notice.as_ref().and_then(|notice| key_from_hex(notice.payload()));
+        match (key, notice.as_ref().map(|notice| notice.channel())) {
+            (Some(key), Some(TOKENS)) => app.tokens.forget(TokenKey(key)).await,
+            (Some(key), Some(_)) => app.sessions.forget(&SessionKey(key)).await,
+            (_, _) => {
+                app.sessions.forget_all();
+                app.tokens.forget_all();
+            }
         }
     }
 }
 
-fn key_from_hex(text: &str) -> Option<SessionKey> {
+fn key_from_hex(text: &str) -> Option<[u8; 32]> {
     let mut key = [0; 32];
-    hex::decode_to_slice(text, &mut key).ok().map(|()| SessionKey(key))
+    hex::decode_to_slice(text, &mut key).ok().map(|()| key)
 }
 
 /// `__Host-` ties the cookie to this host, to TLS and to the root path; browsers refuse it on http://localhost.
@@ -430,7 +445,7 @@ mod tests {
     #[test]
     fn a_notice_names_a_key() {
         let key = Secret::random().key();
-        assert_eq!(key_from_hex(&hex::encode(key.0)), Some(key));
+        assert_eq!(key_from_hex(&hex::encode(key.0)), Some(key.0));
         assert_eq!(key_from_hex("nonsense"), None);
     }
 }

@@ -12,7 +12,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 
+use super::bearer::{self, UsedToken};
 use super::session::{self, SessionKey};
+use super::token::TokenKey;
 use super::{CurrentUser, Identity, wording};
 use crate::app::App;
 use crate::web::{Error, Result, sse};
@@ -61,7 +63,14 @@ impl Drop for Place {
 pub struct StreamDoor {
     app: App,
     user: CurrentUser,
-    session: SessionKey,
+    by: SignedInBy,
+}
+
+/// What a stream ends with.
+#[derive(Clone, Copy)]
+enum SignedInBy {
+    Session(SessionKey),
+    Token(TokenKey),
 }
 
 impl StreamDoor {
@@ -76,12 +85,12 @@ impl StreamDoor {
         S: Stream<Item = std::result::Result<Event, Infallible>> + Send + 'static,
     {
         let place = self.enter()?;
-        let Self { app, session, .. } = self;
+        let Self { app, by, .. } = self;
         let over = async move {
             tokio::select! {
                 () = app.shutdown.cancelled() => {}
                 () = tokio::time::sleep(LONGEST) => {}
-                () = session::over(&app, session) => {}
+                () = by.over(&app) => {}
             }
         };
         let held = events.take_until(Box::pin(over)).map(move |event| {
@@ -92,14 +101,27 @@ impl StreamDoor {
     }
 }
 
+impl SignedInBy {
+    async fn over(self, app: &App) {
+        match self {
+            Self::Session(key) => session::over(app, key).await,
+            Self::Token(key) => bearer::over(app, key).await,
+        }
+    }
+}
+
 impl FromRequestParts<App> for StreamDoor {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let user = CurrentUser::from_request_parts(parts, app).await?;
-        let session = parts.extensions.get::<SessionKey>().copied();
-        let session = session.ok_or_else(|| Error::Forbidden("Sign in first.".into()))?;
-        Ok(Self { app: app.clone(), user, session })
+        let known = &parts.extensions;
+        let by = match (known.get::<UsedToken>(), known.get::<SessionKey>()) {
+            (Some(token), _) => SignedInBy::Token(token.key),
+            (None, Some(session)) => SignedInBy::Session(*session),
+            (None, None) => return Err(Error::Forbidden("Sign in first.".into())),
+        };
+        Ok(Self { app: app.clone(), user, by })
     }
 }
 

@@ -2,9 +2,12 @@
 
 use jiff::SignedDuration;
 
+use super::Scope;
+use super::bearer::Stranger;
 use super::claims::{Refused, Why};
 use super::session::Ended;
 use super::streams;
+use super::token::Refusal;
 
 pub const TOO_MANY: &str =
     "There were too many sign-ins from your address in the last minute. Wait a minute, then try again.";
@@ -23,6 +26,66 @@ pub fn too_many_streams() -> String {
         "You have {} live pages open, which is the most one person may have. Close a tab first.",
         streams::MOST
     )
+}
+
+pub const TOO_MANY_TOKENS: &str = "Too many tokens from your address were none in the last minute. Wait a minute, then try again with a good one.";
+
+pub const UNKNOWN_USER_CODE: &str = "No program waits with this code. It may have been typed wrongly, be older than 10 minutes, or be used already.";
+pub const ODD_PROGRAM: &str = "What sent you here did not ask in a way that this portal knows, so nothing was given to it. \
+     Update the platform command, or sign it in with a code: platform login --device.";
+
+/// Why the API does not know who asks.
+pub fn stranger(stranger: Option<Stranger>) -> &'static str {
+    match stranger {
+        None => {
+            "This needs a token: send `Authorization: Bearer ph_…`. Make one in the portal, under Settings."
+        }
+        Some(Stranger::Malformed) => {
+            "The Authorization header holds no token of this portal. It is one header, `Bearer ph_…`."
+        }
+        Some(Stranger::Expired) => "This token has expired. Sign in again, or make a new one under Settings.",
+        Some(Stranger::Unknown | Stranger::TooMany | Stranger::Undecided) => {
+            "The portal does not know this token: it was revoked, or never made here. Sign in again."
+        }
+    }
+}
+
+/// A token was asked for more than it may be used for.
+pub fn scope_missing(scope: Scope, token: &str) -> String {
+    format!(
+        "The token “{token}” may not be used to {}: it lacks the scope “{}”. Make one that has it, under Settings.",
+        use_of(scope),
+        scope.name()
+    )
+}
+
+/// What a scope lets a token do.
+pub fn use_of(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "see what you see",
+        Scope::Deploy => "ask for changes where no approval is needed",
+        Scope::Production => "ask for changes in every environment",
+        Scope::Approve => "decide on other people’s requests",
+    }
+}
+
+impl Refusal {
+    pub fn sentence(self) -> String {
+        match self {
+            Self::NoName => "Say where it will live, so that you know what to revoke.".into(),
+            Self::LongName(most) => format!("At most {most} characters, in one line."),
+            Self::NoScope => "Choose at least one thing that it may be used for.".into(),
+            Self::Days(most) => format!("It ends after 1 to {most} days."),
+            Self::TooMany(most) => format!("You have {most} tokens, which is the most. Revoke one first."),
+            Self::ScopeLacking(scope) => format!(
+                "The token you ask with lacks the scope “{}”, so it can’t give it to another one.",
+                scope.name()
+            ),
+            Self::Outlives => {
+                "A token makes none that outlives it. Choose fewer days, or make it in the portal.".into()
+            }
+        }
+    }
 }
 
 /// Why one stands before the sign-in page.

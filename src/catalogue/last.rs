@@ -7,18 +7,20 @@ use jiff::Timestamp;
 
 use super::board::Overview;
 use crate::app::App;
+use crate::kube::Target;
 
 /// By service name: the newest of each environment.
 pub type Lasts = HashMap<String, Vec<Last>>;
 
 #[derive(Clone, Debug)]
 pub struct Last {
-    id: i64,
+    pub id: i64,
+    environment: String,
     cluster: String,
     namespace: String,
     kind: String,
-    state: String,
-    by: String,
+    pub state: String,
+    pub by: String,
     requested: Timestamp,
     ended: Option<Timestamp>,
 }
@@ -56,7 +58,7 @@ async fn query(app: &App, names: &[String]) -> sqlx::Result<Lasts> {
     let rows = sqlx::query!(
         r#"
         select distinct on (service, environment)
-               id, service, cluster, namespace, action ->> 'kind' as "kind!", state, requester ->> 'name' as "by!",
+               id, service, environment, cluster, namespace, action ->> 'kind' as "kind!", state, requester ->> 'name' as "by!",
                requested as "requested: jiff_sqlx::Timestamp", ended as "ended: jiff_sqlx::Timestamp"
         from deploys
         where service = any ($1)
@@ -72,6 +74,7 @@ async fn query(app: &App, names: &[String]) -> sqlx::Result<Lasts> {
     for row in rows {
         lasts.entry(row.service).or_default().push(Last {
             id: row.id,
+            environment: row.environment,
             cluster: row.cluster,
             namespace: row.namespace,
             kind: row.kind,
@@ -94,8 +97,19 @@ pub fn shown(lasts: &[Last], sees: impl Fn(&str, &str) -> bool) -> LastDeploy {
 }
 
 impl Last {
+    pub fn is_at(&self, target: &Target) -> bool {
+        self.environment == target.environment
+            && self.cluster == target.cluster
+            && self.namespace == target.namespace
+    }
+
+    /// When it ended, else when it was asked for.
+    pub fn at(&self) -> Timestamp {
+        self.ended.unwrap_or(self.requested)
+    }
+
     fn shown(&self) -> LastDeploy {
-        let at = self.ended.unwrap_or(self.requested);
+        let at = self.at();
         let badge = |class, words| LastDeploy::Badge { class, words, at, id: self.id };
         match (self.state.as_str(), self.kind.as_str()) {
             ("awaiting_approval", _) => badge("hold", "Awaiting approval"),
@@ -117,8 +131,9 @@ mod tests {
     fn last(id: i64, namespace: &str, state: &str, kind: &str) -> Last {
         let at: Timestamp = "2026-11-23T14:00:00Z".parse().unwrap();
         let ended = matches!(state, "succeeded" | "failed").then_some(at);
-        let [cluster, namespace, kind, state, by] = ["dev", namespace, kind, state, "Maya"].map(String::from);
-        Last { id, cluster, namespace, kind, state, by, requested: at, ended }
+        let [environment, cluster, namespace, kind, state, by] =
+            ["staging", "dev", namespace, kind, state, "Maya"].map(String::from);
+        Last { id, environment, cluster, namespace, kind, state, by, requested: at, ended }
     }
 
     fn words(lasts: &[Last]) -> &'static str {

@@ -204,8 +204,18 @@ fn cells<'a>(app: &App, overview: &'a Overview, n: u32) -> Vec<CellView<'a>> {
 }
 
 impl Filter {
+    /// What was typed and a team, sorted by name.
+    pub(super) fn by_name(typed: &str, team: Option<&str>) -> Self {
+        Self {
+            q: typed.into(),
+            team: team.map(Into::into).into_iter().collect(),
+            sort: "name".into(),
+            ..Self::default()
+        }
+    }
+
     /// Services that match everything but the health, in order.
-    fn matching(&self, catalogue: &Catalogue, overview: &Overview) -> Vec<u32> {
+    pub(super) fn matching(&self, catalogue: &Catalogue, overview: &Overview) -> Vec<u32> {
         let mut found: Vec<u32> = match (self.q.trim(), self.order()) {
             // What was typed has an order of its own, unless another one is asked for.
             (typed, _) if !typed.is_empty() && self.sort.is_empty() => catalogue.find(typed),

@@ -25,6 +25,7 @@ mod show;
 mod sight;
 mod snapshot;
 mod store;
+pub mod view;
 mod walk;
 mod wording;
 mod yaml;

@@ -22,13 +22,13 @@ use crate::web::{Error, Layout, Result};
 /// What the approver had on screen. Part of the form, so a stale page can't approve new bytes.
 #[derive(Deserialize)]
 pub struct Decision {
-    decision: Verdict,
+    pub decision: Verdict,
     #[serde(default)]
-    note: String,
-    seen: Digest,
+    pub note: String,
+    pub seen: Digest,
     /// The service's name, where it has to be typed.
     #[serde(default)]
-    confirm: String,
+    pub confirm: String,
 }
 
 /// `POST /deploys/{id}/approval`
@@ -40,18 +40,34 @@ pub async fn decide(
     Path(id): Path<DeployId>,
     form: VerifiedForm<Decision>,
 ) -> Result<Response> {
-    let Decision { decision, note, seen, confirm } = form.into_inner();
+    let decision = form.into_inner();
+    match take(&app, &user, &origin, id, &decision).await? {
+        Ok(deploy) => Ok(Redirect::to(&deploy.url()).into_response()),
+        Err(refusal) => refused(&app, &user, layout, id, &refusal, &decision.note).await,
+    }
+}
+
+/// Takes a person's decision: records it, or, where something moved meanwhile, that the request is void.
+pub async fn take(
+    app: &App,
+    user: &CurrentUser,
+    origin: &Origin,
+    id: DeployId,
+    decision: &Decision,
+) -> Result<std::result::Result<Deploy, Refusal>> {
+    let Decision { decision, note, seen, confirm } = decision;
+    let decision = *decision;
     // Asked before the transaction, because a cluster or a registry may take its time and a row must not wait for it.
-    let before = show::visible(&app, &user, id).await?;
-    if let Some(name) = confirm::name_to_type(&app, &before)
+    let before = show::visible(app, user, id).await?;
+    if let Some(name) = confirm::name_to_type(app, &before)
         && decision == Verdict::Approve
         && confirm.trim() != name
     {
-        return refused(&app, &user, layout, id, &Refusal::NameNeeded(name), &note).await;
+        return Ok(Err(Refusal::NameNeeded(name)));
     }
     let moved = match decision {
         Verdict::Approve if matches!(before.state, deploy::State::AwaitingApproval { .. }) => {
-            moved(&app, &before).await?
+            moved(app, &before).await?
         }
         Verdict::Approve | Verdict::Reject => None,
     };
@@ -62,28 +78,27 @@ pub async fn decide(
     let decided: Vec<_> =
         store::decisions(&mut tx, id).await?.into_iter().map(|decided| decided.person.identity).collect();
 
-    let allowed = gates::may_decide(&user, &deploy, &decided, now)
-        .and_then(|()| gates::is_sound(decision, &note, &seen, &deploy));
+    let allowed = gates::may_decide(user, &deploy, &decided, now)
+        .and_then(|()| gates::is_sound(decision, note, seen, &deploy));
     if let Err(refusal) = allowed {
         tx.rollback().await?;
-        return refused(&app, &user, layout, id, &refusal, &note).await;
+        return Ok(Err(refusal));
     }
     if let Some(why) = moved {
         let event = Event::Superseded { why };
         store::record(&mut tx, &mut deploy, super::engine::ENGINE, &event, now).await?;
-        audit(&mut tx, &user, &origin, &deploy, "deploy.void", now, &note).await?;
+        audit(&mut tx, user, origin, &deploy, "deploy.void", now, note).await?;
     } else {
-        insert(&mut tx, &user, &deploy, decision, &note, now).await?;
-        for event in outcome(&mut tx, &deploy, decision, &note).await? {
+        insert(&mut tx, user, &deploy, decision, note, now).await?;
+        for event in outcome(&mut tx, &deploy, decision, note).await? {
             store::record(&mut tx, &mut deploy, &user.name, &event, now).await?;
         }
         let action = if decision == Verdict::Approve { "deploy.approve" } else { "deploy.reject" };
-        audit(&mut tx, &user, &origin, &deploy, action, now, &note).await?;
+        audit(&mut tx, user, origin, &deploy, action, now, note).await?;
     }
     tx.commit().await?;
     app.counts.forget();
-
-    Ok(Redirect::to(&deploy.url()).into_response())
+    Ok(Ok(deploy))
 }
 
 /// What moved since the request, in words; None while everything still is as it was asked for.

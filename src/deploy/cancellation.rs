@@ -4,8 +4,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::deploy::{DeployId, Event};
-use super::{gates, show, store};
+use super::deploy::{Deploy, DeployId, Event};
+use super::gates::{self, Refusal};
+use super::{show, store};
 use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::events::{self, Entry, Origin};
@@ -24,14 +25,30 @@ pub async fn cancel(
     Path(id): Path<DeployId>,
     _form: VerifiedForm<Cancellation>,
 ) -> Result<Response> {
-    show::visible(&app, &user, id).await?;
+    match withdraw(&app, &user, &origin, id).await? {
+        Ok(deploy) => Ok(Redirect::to(&deploy.url()).into_response()),
+        Err(refusal) => {
+            let deploy = show::visible(&app, &user, id).await?;
+            show::answer(&app, &user, layout, deploy, Some(&refusal), "").await
+        }
+    }
+}
+
+/// Withdraws it, or says why that can't be.
+pub async fn withdraw(
+    app: &App,
+    user: &CurrentUser,
+    origin: &Origin,
+    id: DeployId,
+) -> Result<std::result::Result<Deploy, Refusal>> {
+    show::visible(app, user, id).await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut deploy = store::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
 
-    if let Err(refusal) = gates::may_cancel(&user, &deploy) {
+    if let Err(refusal) = gates::may_cancel(user, &deploy) {
         tx.rollback().await?;
-        return show::answer(&app, &user, layout, deploy, Some(&refusal), "").await;
+        return Ok(Err(refusal));
     }
 
     store::record(&mut tx, &mut deploy, &user.name, &Event::Cancelled, now).await?;
@@ -41,9 +58,8 @@ pub async fn cancel(
         outcome: deploy.state.name(),
         detail: serde_json::json!({ "deploy": id }),
     };
-    events::audit(&mut tx, &user, &origin, now, entry).await?;
+    events::audit(&mut tx, user, origin, now, entry).await?;
     tx.commit().await?;
     app.counts.forget();
-
-    Ok(Redirect::to(&deploy.url()).into_response())
+    Ok(Ok(deploy))
 }

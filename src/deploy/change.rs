@@ -18,7 +18,7 @@ use super::deploy::{Action, Place, Policy, ShownDiff, Size};
 use super::plan::{self, Check, Found, Wish};
 use super::request::find as find_target;
 use super::store::{self, Release};
-use super::submit::{Ask, asked_before, submit};
+use super::submit::{Answer, Ask, asked_before, submit};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -70,22 +70,25 @@ struct Offered {
     last_good: bool,
 }
 
-/// What was asked for so far, from the address or the form.
+/// What was asked for so far, from the address, the form or a program.
 #[derive(Default, Deserialize)]
 pub struct Input {
-    replicas: Option<String>,
-    min: Option<String>,
-    max: Option<String>,
-    release: Option<i64>,
-    reason: Option<String>,
-    confirm: Option<String>,
-    take_over: Option<String>,
-    key: Option<String>,
+    pub replicas: Option<String>,
+    pub min: Option<String>,
+    pub max: Option<String>,
+    pub release: Option<i64>,
+    /// Instead of a release's number: the newest release with this version.
+    pub version: Option<String>,
+    pub reason: Option<String>,
+    /// The service's name, where it has to be typed.
+    pub confirm: Option<String>,
+    pub take_over: Option<String>,
+    pub key: Option<String>,
 }
 
 /// Which of the three forms.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     Restart,
     Scale,
     RollBack,
@@ -187,18 +190,33 @@ async fn send(
 ) -> Result<Response> {
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
-    if let Some(id) =
-        asked_before(&app, &user, &service.name, environment.name(), input.key.as_deref()).await?
-    {
-        return Ok(Redirect::to(&format!("/deploys/{id}")).into_response());
+    match ask(form, &app, &user, &origin, service, environment, &input).await? {
+        Answer::Before(id) | Answer::Asked(id) => Ok(Redirect::to(&format!("/deploys/{id}")).into_response()),
+        Answer::Refused((draft, problem)) => {
+            page(form, &user, layout, service, environment, draft, &input, Some(problem))
+        }
     }
-    let draft = draft(form, &app, &user, service, environment, &input).await?;
+}
 
-    let problem = problem(&draft, service, environment, form, &input);
-    let (None, Some(action)) = (&problem, &draft.action) else {
-        return page(form, &user, layout, service, environment, draft, &input, problem);
+/// Checks everything anew and asks for it, or says what to mend. The person may look into the place.
+pub async fn ask(
+    form: Form,
+    app: &App,
+    user: &CurrentUser,
+    origin: &Origin,
+    service: &Service,
+    environment: &Environment,
+    input: &Input,
+) -> Result<Answer<(Draft, String)>> {
+    if let Some(id) = asked_before(app, user, &service.name, environment.name(), input.key.as_deref()).await?
+    {
+        return Ok(Answer::Before(id));
+    }
+    let draft = draft(form, app, user, service, environment, input).await?;
+    let action = match usable(&draft, service, environment, form, input) {
+        Ok(action) => action,
+        Err(problem) => return Ok(Answer::Refused((draft, problem))),
     };
-
     let ask = Ask {
         place: &draft.place,
         policy: &draft.policy,
@@ -208,18 +226,16 @@ async fn send(
         checks: &draft.checks,
         key: input.key.as_deref().unwrap_or_default(),
     };
-    let id = submit(&app, &user, &origin, ask).await?;
-
-    Ok(Redirect::to(&format!("/deploys/{id}")).into_response())
+    Ok(Answer::Asked(submit(app, user, origin, ask).await?))
 }
 
 /// What would happen, and what refuses it.
-struct Draft {
+pub struct Draft {
     place: Place,
     policy: Policy,
     lead: String,
     fields: Fields,
-    checks: Vec<Check>,
+    pub checks: Vec<Check>,
     shown: Vec<ShownDiff>,
     action: Option<Action>,
     /// Why the input can't be used.
@@ -459,12 +475,18 @@ async fn roll_back_draft(
     // Last good: the newest success that is not what runs now.
     let last_good =
         releases.iter().find(|release| release.change.images != running).map(|release| release.id);
-    let wanted = input.release.or(last_good);
+    let named = input.version.as_deref().filter(|version| !version.is_empty());
+    let of_version =
+        |version| releases.iter().find(|release| release.version == version).map(|release| release.id);
+    let wanted = input.release.or_else(|| named.map_or(last_good, of_version));
     let release = releases.iter().find(|release| Some(release.id) == wanted).cloned();
     let wish = Wish { version: None, take_over: input.take_over.is_some(), release: release.as_ref() };
     let mut plan = plan::plan(app, user, service, environment, &wish).await?;
     if release.is_none() {
-        let detail = "The portal rolls back to what it deployed itself with success. There is nothing but what runs now.";
+        let what = named.map_or("There is nothing but what runs now.".into(), |version| {
+            format!("It has not deployed {version} here.")
+        });
+        let detail = format!("The portal rolls back to what it deployed itself with success. {what}");
         plan.checks.push(Check::bad("No earlier release", detail, None));
     }
     let offered = releases
@@ -499,24 +521,26 @@ async fn roll_back_draft(
     })
 }
 
-/// What has to be mended before this can be sent.
-fn problem(
-    draft: &Draft,
+/// The action, or what has to be mended before it can be asked for.
+fn usable<'a>(
+    draft: &'a Draft,
     service: &Service,
     environment: &Environment,
     form: Form,
     input: &Input,
-) -> Option<String> {
+) -> std::result::Result<&'a Action, String> {
     let fails = draft.checks.iter().filter(|check| check.class == "bad").count();
     let typed = input.confirm.as_deref().unwrap_or_default().trim();
-    match () {
-        () if draft.odd.is_some() => draft.odd.clone(),
-        () if fails > 0 => Some("A check fails. It says who can help.".into()),
-        () if draft.action.is_none() => Some("Fill in the form first.".into()),
-        () if needs_typing(service, environment, form) && typed != service.name => {
-            Some(format!("Type {} to confirm.", service.name))
+    if let Some(odd) = &draft.odd {
+        return Err(odd.clone());
+    }
+    match &draft.action {
+        _ if fails > 0 => Err("A check fails. It says who can help.".into()),
+        None => Err("Fill in the form first.".into()),
+        Some(_) if needs_typing(service, environment, form) && typed != service.name => {
+            Err(format!("Type {} to confirm.", service.name))
         }
-        () => None,
+        Some(action) => Ok(action),
     }
 }
 

@@ -44,7 +44,6 @@ pub struct Ask {
     pub count: String,
     pub void: bool,
     pub hints: Vec<(&'static str, String)>,
-    at: Timestamp,
 }
 
 struct Decided {
@@ -76,44 +75,63 @@ pub async fn inbox(State(app): State<App>, user: CurrentUser, layout: Layout) ->
     Ok(Html(page.render()?))
 }
 
-/// What waits, soonest to expire first: for this person, and for others.
-pub async fn waiting(app: &App, user: &CurrentUser, now: Timestamp) -> Result<(Vec<Ask>, Vec<Ask>)> {
+/// A deploy that waits, with what decides whose it is.
+pub struct Waiting {
+    pub deploy: Deploy,
+    /// How many decided already.
+    have: usize,
+    pub may: std::result::Result<(), Refusal>,
+    expires: Timestamp,
+}
+
+/// What waits where the person may look, soonest to expire first.
+pub async fn waiting_deploys(app: &App, user: &CurrentUser, now: Timestamp) -> Result<Vec<Waiting>> {
     let mut db = app.db.acquire().await?;
-    let ids = sqlx::query_scalar!(
+    let ids: Vec<DeployId> = sqlx::query_scalar!(
         "select id from deploys where state = 'awaiting_approval' order by requested limit 200"
     )
     .fetch_all(&mut *db)
-    .await?;
-    let (mut yours, mut others) = (Vec::new(), Vec::new());
-    for id in ids {
-        let Some(deploy) = store::load(&mut db, DeployId(id)).await? else { continue };
+    .await?
+    .into_iter()
+    .map(DeployId)
+    .collect();
+    let deploys = store::load_all(&mut db, &ids).await?;
+    let decisions = store::decisions_of(&mut db, &ids).await?;
+    drop(db);
+    let mut waiting = Vec::new();
+    for deploy in deploys {
         let own = deploy.requester.identity == user.identity;
         if !own && !access::may_view(app, user, &deploy.place.cluster, &deploy.place.namespace).await? {
             continue;
         }
-        let decided = store::decisions(&mut db, deploy.id).await?;
+        let decided = decisions.get(&deploy.id).map(Vec::as_slice).unwrap_or_default();
         let identities: Vec<_> = decided.iter().map(|decided| decided.person.identity.clone()).collect();
         let may = gates::may_decide(user, &deploy, &identities, now);
-        let ask = ask(app, &mut db, &deploy, decided.len(), &may, now).await?;
-        if may.is_ok() { yours.push(ask) } else { others.push(ask) }
+        let expires = match deploy.state {
+            At::AwaitingApproval { expires } => expires,
+            _ => now,
+        };
+        waiting.push(Waiting { have: decided.len(), may, expires, deploy });
     }
-    yours.sort_by_key(|ask| ask.at);
-    others.sort_by_key(|ask| ask.at);
+    waiting.sort_by_key(|waiting| waiting.expires);
+    Ok(waiting)
+}
+
+/// The rows of the pages: what waits for this person, and what for others.
+pub async fn waiting(app: &App, user: &CurrentUser, now: Timestamp) -> Result<(Vec<Ask>, Vec<Ask>)> {
+    let (mut yours, mut others) = (Vec::new(), Vec::new());
+    let found = waiting_deploys(app, user, now).await?;
+    let mut db = app.db.acquire().await?;
+    for waiting in found {
+        let ask = ask(app, &mut db, &waiting, now).await?;
+        if waiting.may.is_ok() { yours.push(ask) } else { others.push(ask) }
+    }
     Ok((yours, others))
 }
 
-async fn ask(
-    app: &App,
-    db: &mut sqlx::PgConnection,
-    deploy: &Deploy,
-    have: usize,
-    may: &std::result::Result<(), Refusal>,
-    now: Timestamp,
-) -> Result<Ask> {
-    let expires = match deploy.state {
-        At::AwaitingApproval { expires } => expires,
-        _ => now,
-    };
+async fn ask(app: &App, db: &mut sqlx::PgConnection, waiting: &Waiting, now: Timestamp) -> Result<Ask> {
+    let Waiting { deploy, have, may, expires } = waiting;
+    let (have, expires) = (*have, *expires);
     let catalogue = app.catalogue.load();
     let service = catalogue.service(&deploy.place.service);
     let mut hints = Vec::new();
@@ -158,7 +176,6 @@ async fn ask(
         },
         void: false,
         hints,
-        at: expires,
     })
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sqlx::types::Json;
 
-use super::deploy::{Action, State as At};
+use super::deploy::{Action, DeployId, State as At};
 use crate::app::App;
 use crate::auth::{CurrentUser, Person, access};
 use crate::web::{Layout, Nav, Result};
@@ -73,7 +73,8 @@ pub async fn list(
 ) -> Result<Html<String>> {
     let places = visible_places(&app, &user).await?;
     let (_, _, _, states) = TABS.iter().find(|tab| tab.0 == filter.state).unwrap_or(&TABS[0]);
-    let (mut rows, counts) = query(&app, &user, &places, states, filter.before).await?;
+    let which = Which { states, before: filter.before, ..Which::default() };
+    let (mut rows, counts) = query(&app, &user, &places, &which).await?;
 
     let more = rows.len() > PAGE as usize;
     rows.truncate(PAGE as usize);
@@ -127,30 +128,66 @@ async fn visible_places(app: &App, user: &CurrentUser) -> Result<Vec<String>> {
     Ok(visible)
 }
 
+/// Which deploys; empty and None let everything through.
+#[derive(Default)]
+pub struct Which<'a> {
+    pub service: Option<&'a str>,
+    pub environment: Option<&'a str>,
+    pub states: &'a [&'a str],
+    /// Only older ones.
+    pub before: Option<i64>,
+}
+
+/// The numbers of deploys that the person may see, newest first, at most `most`.
+pub async fn numbers(app: &App, user: &CurrentUser, which: &Which<'_>, most: i64) -> Result<Vec<DeployId>> {
+    let places = visible_places(app, user).await?;
+    select(app, user, &places, which, most).await
+}
+
+async fn select(
+    app: &App,
+    user: &Person,
+    places: &[String],
+    which: &Which<'_>,
+    most: i64,
+) -> Result<Vec<DeployId>> {
+    let states: Vec<String> = which.states.iter().map(ToString::to_string).collect();
+    let ids = sqlx::query_scalar!(
+        "select id from deploys
+         where (cluster || '/' || namespace = any ($1)
+                or (requester -> 'identity' ->> 'issuer', requester -> 'identity' ->> 'subject') = ($5, $6))
+           and (cardinality($2::text[]) = 0 or state = any ($2))
+           and ($3::bigint is null or id < $3)
+           and ($7::text is null or service = $7)
+           and ($8::text is null or environment = $8)
+         order by id desc
+         limit $4",
+        places,
+        &states,
+        which.before,
+        most,
+        user.identity.issuer,
+        user.identity.subject,
+        which.service,
+        which.environment,
+    )
+    .fetch_all(&app.db)
+    .await?;
+    Ok(ids.into_iter().map(DeployId).collect())
+}
+
 async fn query(
     app: &App,
     user: &Person,
     places: &[String],
-    states: &[&str],
-    before: Option<i64>,
+    which: &Which<'_>,
 ) -> Result<(Vec<Row>, HashMap<String, i64>)> {
-    let states: Vec<String> = states.iter().map(ToString::to_string).collect();
+    let ids: Vec<i64> = select(app, user, places, which, PAGE + 1).await?.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"select id, service, environment, action as "action: Json<Action>", requester ->> 'name' as "by!",
                   (policy ->> 'production')::boolean as "production!", detail as "state: Json<At>", requested, ended
-           from deploys
-           where (cluster || '/' || namespace = any ($1)
-                  or (requester -> 'identity' ->> 'issuer', requester -> 'identity' ->> 'subject') = ($5, $6))
-             and (cardinality($2::text[]) = 0 or state = any ($2))
-             and ($3::bigint is null or id < $3)
-           order by id desc
-           limit $4"#,
-        places,
-        &states,
-        before,
-        PAGE + 1,
-        user.identity.issuer,
-        user.identity.subject,
+           from deploys where id = any ($1) order by id desc"#,
+        &ids
     )
     .fetch_all(&app.db)
     .await?;

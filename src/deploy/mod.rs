@@ -32,6 +32,7 @@ mod look;
 mod pages;
 mod plan;
 pub mod render;
+mod report;
 mod request;
 #[cfg(test)]
 mod samples;
@@ -41,13 +42,22 @@ mod store;
 mod submit;
 mod wording;
 
+pub use approval::{Decision, take as take_decision};
+pub use cancellation::withdraw;
+pub use change::{Form as ChangeForm, Input as ChangeInput, ask as ask_for_change};
 pub use counts::Counts;
-pub use deploy::{Action, DeployId, Event, Size, State};
+pub use deploy::{Action, Deploy, DeployId, Digest, Event, Size, State};
 pub use engine::run as run_engine;
-pub use inbox::{Ask, waiting};
-pub use pages::{DeployPages, run as run_pages};
-pub use plan::{version_of, who_grants};
-pub use wording::told;
+pub use gates::{Refusal, Verdict};
+pub use inbox::{Ask, waiting, waiting_deploys};
+pub use list::{Which, numbers};
+pub use pages::{DeployPages, Moves, run as run_pages};
+pub use plan::{Check, Plan, Wish, plan, version_of, who_grants};
+pub use report::{Report, Shown};
+pub use request::{Wanted, ask as ask_for_version, find as find_target};
+pub use show::visible;
+pub use submit::Answer;
+pub use wording::{ask_again, told};
 
 use crate::web::{Access, Routes};
 

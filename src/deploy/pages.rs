@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::deploy::DeployId;
 use crate::app::App;
@@ -23,6 +24,31 @@ impl Default for DeployPages {
 impl DeployPages {
     pub fn subscribe(&self) -> broadcast::Receiver<DeployId> {
         self.0.subscribe()
+    }
+}
+
+/// One deploy, by everything that happens to it from now on.
+pub struct Moves {
+    id: DeployId,
+    pages: broadcast::Receiver<DeployId>,
+}
+
+impl Moves {
+    pub fn of(app: &App, id: DeployId) -> Self {
+        Self { id, pages: app.deploy_pages.subscribe() }
+    }
+
+    /// Waits until it moved. `false`: nothing will be told any more.
+    pub async fn next(&mut self) -> bool {
+        loop {
+            match self.pages.recv().await {
+                Ok(id) if id == self.id => return true,
+                Ok(_) => {}
+                // Too many at once: look again, whatever it was.
+                Err(RecvError::Lagged(_)) => return true,
+                Err(RecvError::Closed) => return false,
+            }
+        }
     }
 }
 

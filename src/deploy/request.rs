@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::plan::{Plan, Wish, plan};
-use super::submit::{Ask, asked_before, submit};
+use super::submit::{Answer, Ask, asked_before, submit};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -47,9 +47,9 @@ struct EnvironmentTile {
 }
 
 /// A field that has to be mended.
-struct Problem {
-    field: &'static str,
-    sentence: String,
+pub struct Problem {
+    pub field: &'static str,
+    pub sentence: String,
 }
 
 impl FormPage {
@@ -116,22 +116,54 @@ pub async fn request(
     let choice = form.into_inner();
     let catalogue = app.catalogue.load();
     let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
-    if let Some(id) =
-        asked_before(&app, &user, &service.name, environment.name(), choice.key.as_deref()).await?
-    {
-        return Ok(Redirect::to(&format!("/deploys/{id}")).into_response());
-    }
 
-    let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
-    let mut plan = plan(&app, &user, service, environment, &wish).await?;
-    let reason = choice.reason.as_deref().unwrap_or_default().trim();
-    let problems = problems(&plan, reason, choice.seen.as_deref().unwrap_or_default());
-    let (true, Some(action)) = (problems.is_empty(), &plan.action) else {
-        plan.offer(&app, service).await?;
-        let page = page(&app, &user, layout, service, plan, &choice, problems)?;
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    let wanted = Wanted {
+        version: choice.version(),
+        take_over: choice.take_over.is_some(),
+        reason: choice.reason.as_deref().unwrap_or_default(),
+        seen: Some(choice.seen.as_deref().unwrap_or_default()),
+        key: choice.key.as_deref(),
     };
+    match ask(&app, &user, &origin, service, environment, wanted).await? {
+        Answer::Before(id) | Answer::Asked(id) => Ok(Redirect::to(&format!("/deploys/{id}")).into_response()),
+        Answer::Refused((mut plan, problems)) => {
+            plan.offer(&app, service).await?;
+            let page = page(&app, &user, layout, service, plan, &choice, problems)?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+    }
+}
 
+/// A version that somebody asks for, with the form or with a program.
+pub struct Wanted<'a> {
+    pub version: Option<&'a str>,
+    /// Agree to take the image field over from its owner.
+    pub take_over: bool,
+    pub reason: &'a str,
+    /// The digest of what they looked at. None: whatever the checks find now.
+    pub seen: Option<&'a str>,
+    pub key: Option<&'a str>,
+}
+
+/// Checks everything anew and asks for it, or says what to mend. The person may look into the place.
+pub async fn ask(
+    app: &App,
+    user: &CurrentUser,
+    origin: &Origin,
+    service: &Service,
+    environment: &Environment,
+    wanted: Wanted<'_>,
+) -> Result<Answer<(Plan, Vec<Problem>)>> {
+    if let Some(id) = asked_before(app, user, &service.name, environment.name(), wanted.key).await? {
+        return Ok(Answer::Before(id));
+    }
+    let wish = Wish { version: wanted.version, take_over: wanted.take_over, release: None };
+    let plan = plan(app, user, service, environment, &wish).await?;
+    let reason = wanted.reason.trim();
+    let problems = problems(&plan, reason, wanted.seen);
+    let (true, Some(action)) = (problems.is_empty(), &plan.action) else {
+        return Ok(Answer::Refused((plan, problems)));
+    };
     let ask = Ask {
         place: &plan.place,
         policy: &plan.policy,
@@ -139,11 +171,9 @@ pub async fn request(
         reason,
         shown: &plan.shown,
         checks: &plan.checks,
-        key: choice.key.as_deref().unwrap_or_default(),
+        key: wanted.key.unwrap_or_default(),
     };
-    let id = submit(&app, &user, &origin, ask).await?;
-
-    Ok(Redirect::to(&format!("/deploys/{id}")).into_response())
+    Ok(Answer::Asked(submit(app, user, origin, ask).await?))
 }
 
 /// The service and environment, if the person may look into it. Not there and not yours look the same.
@@ -163,7 +193,7 @@ pub async fn find<'a>(
     Ok((service, environment))
 }
 
-fn problems(plan: &Plan, reason: &str, seen: &str) -> Vec<Problem> {
+fn problems(plan: &Plan, reason: &str, seen: Option<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |field, sentence: String| problems.push(Problem { field, sentence });
     match &plan.chosen {
@@ -185,7 +215,7 @@ fn problems(plan: &Plan, reason: &str, seen: &str) -> Vec<Problem> {
             format!("Agree to take the image field over from {}, or leave it to them.", held.manager),
         );
     }
-    if plan.digest().is_some_and(|digest| digest.0 != seen) {
+    if plan.digest().zip(seen).is_some_and(|(digest, seen)| digest.0 != seen) {
         add("seen", "What would change is not what your page showed. Look at it again, then send it.".into());
     }
     problems

@@ -15,13 +15,14 @@ use jiff::Timestamp;
 use super::confirm::Confirmation;
 use super::deploy::{Deploy, DeployId, ImageChange, Place, State as At};
 use super::gates::{self, Refusal, Verdict};
+use super::pages::Moves;
 use super::plan::version_of;
+use super::report::{Outcome, Report, Shown, Step, ready};
 use super::store::{self, Decided, Happened};
 use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor, access};
 use crate::kube::PodState;
-use crate::kube::diagnosis::{Evidence, Reason};
 use crate::web::diff::Diff;
 use crate::web::filters::{clock, short_digest, when};
 use crate::web::{Error, Layout, Nav, Result};
@@ -33,7 +34,7 @@ struct ShowPage {
     deploy: Deploy,
     title: String,
     meta: Vec<String>,
-    steps: Vec<StepRow>,
+    steps: Vec<Step>,
     /// Refused just now: why, and the note that was typed.
     alert: Option<String>,
     note: String,
@@ -46,7 +47,7 @@ struct ShowPage {
     pods: Vec<PodState>,
     pods_end: String,
     outcome: Option<Outcome>,
-    evidence: Vec<EvidenceRow>,
+    evidence: Vec<Shown>,
     facts: Vec<(String, String)>,
     timeline: Vec<Moment>,
     roll_back: bool,
@@ -68,13 +69,6 @@ impl LiveLog {
         let logs = |what: &str| format!("/services/{service}/logs/{what}?env={environment}&since=5m");
         Self { stream: logs("stream"), download: logs("download") }
     }
-}
-
-struct StepRow {
-    title: &'static str,
-    meta: String,
-    /// `done`, `todo`, or the status class of the current one.
-    state: &'static str,
 }
 
 /// A person who decided, or a seat that is still free (empty name).
@@ -99,19 +93,6 @@ struct Swap {
     from: String,
     to: String,
     digest: String,
-}
-
-/// The one sentence that says how it went or why it does not go on.
-struct Outcome {
-    class: &'static str,
-    icon: &'static str,
-    title: String,
-    text: String,
-}
-
-struct EvidenceRow {
-    title: String,
-    lines: Vec<String>,
 }
 
 struct Moment {
@@ -158,8 +139,8 @@ pub async fn live(
     Path(id): Path<DeployId>,
 ) -> Result<Response> {
     visible(&app, &user, id).await?;
-    let pages = app.deploy_pages.subscribe();
-    let first = Live { app, user, layout, id, pages, drawn: String::new(), over: false, open: true };
+    let moves = Moves::of(&app, id);
+    let first = Live { app, user, layout, id, moves, drawn: String::new(), over: false, open: true };
     let events = stream::unfold(first, |mut live| async move {
         let event = live.next().await?;
         Some((Ok::<_, Infallible>(event), live))
@@ -172,7 +153,7 @@ struct Live {
     user: CurrentUser,
     layout: Layout,
     id: DeployId,
-    pages: tokio::sync::broadcast::Receiver<DeployId>,
+    moves: Moves,
     drawn: String,
     /// The deploy has ended, and so does the stream.
     over: bool,
@@ -187,7 +168,7 @@ impl Live {
                 // A stream that just ended would be opened again; this event says that nothing more comes.
                 return std::mem::take(&mut self.open).then(|| Sent::default().event("end").data("end"));
             }
-            if !self.drawn.is_empty() && !self.moved().await {
+            if !self.drawn.is_empty() && !self.moves.next().await {
                 return None;
             }
             // Every drawing asks again whether the person may see it: a right that is gone ends the stream.
@@ -209,24 +190,6 @@ impl Live {
             return Some(Sent::default().id(id).data(data));
         }
     }
-
-    /// Waits until this deploy moved. `false`: the portal stops.
-    async fn moved(&mut self) -> bool {
-        use tokio::sync::broadcast::error::RecvError;
-        loop {
-            let received = tokio::select! {
-                received = self.pages.recv() => received,
-                () = self.app.shutdown.cancelled() => return false,
-            };
-            match received {
-                Ok(id) if id == self.id => return true,
-                Ok(_) => {}
-                // Too many at once: draw, whatever it was.
-                Err(RecvError::Lagged(_)) => return true,
-                Err(RecvError::Closed) => return false,
-            }
-        }
-    }
 }
 
 /// The deploy, if the person may look into its namespace or asked for it. Anything else does not exist for them.
@@ -245,10 +208,10 @@ pub async fn visible(app: &App, user: &CurrentUser, id: DeployId) -> Result<Depl
 async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> Result<ShowPage> {
     let now = app.clock.now();
     let mut db = app.db.acquire().await?;
-    let decided = store::decisions(&mut db, deploy.id).await?;
-    let happened = store::events(&mut db, deploy.id).await?;
-    let facts = facts(app, &mut db, &deploy, now).await?;
+    let report = Report::of(&mut db, deploy).await?;
+    let facts = facts(app, &mut db, &report.deploy, now).await?;
     drop(db);
+    let Report { deploy, decided, happened, steps, outcome, evidence } = report;
 
     let identities: Vec<_> = decided.iter().map(|decided| decided.person.identity.clone()).collect();
     let decision = match gates::may_decide(user, &deploy, &identities, now) {
@@ -261,13 +224,12 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
     let url = format!("/services/{}", place.service);
     let name = format!("Deployment {}", deploy.id);
     let progress = deploy.progress.clone().unwrap_or_default();
-    let (outcome, evidence) = outcome(&deploy, &happened);
     Ok(ShowPage {
         layout: layout
             .at(Nav::Deployments, &[("Services", "/services"), (&place.service, &url), (&name, "")]),
         title: deploy.action.title(&place.service),
         meta: meta(&deploy, now),
-        steps: steps(&deploy, &happened, &decided, &progress.pods),
+        steps,
         alert: None,
         note: String::new(),
         seats: seats(&deploy, &decided),
@@ -301,55 +263,6 @@ fn meta(deploy: &Deploy, now: Timestamp) -> Vec<String> {
         meta.push(format!("Ended {}", clock(ended)));
     }
     meta
-}
-
-fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[PodState]) -> Vec<StepRow> {
-    use super::deploy::Event;
-    let at = |is: fn(&Event) -> bool| happened.iter().find(|it| is(&it.event)).map(|it| it.at);
-    let started = at(|event| matches!(event, Event::Started));
-    let written = at(|event| matches!(event, Event::Written { .. }));
-    let rolled_out = at(|event| matches!(event, Event::RolledOut { .. } | Event::Succeeded));
-    let done = at(|event| matches!(event, Event::Succeeded));
-    // The first step that is not done is where it stands; after an end that was no success it is where it stopped.
-    let mut current = Some(deploy.state.class());
-    let mut row = |title, meta: String, is_done: bool| {
-        let state = if is_done { "done" } else { current.take().unwrap_or("todo") };
-        StepRow { title, meta, state }
-    };
-    let mut rows =
-        vec![row("Requested", format!("{} · {}", clock(deploy.requested), deploy.requester.name), true)];
-    if deploy.needs_approval() {
-        let yes = decided.iter().filter(|decided| decided.verdict == Verdict::Approve);
-        let meta = format!("{} of {} approvals", yes.count(), deploy.policy.approvals);
-        rows.push(row("Approval", meta, started.is_some() || matches!(deploy.state, At::Queued)));
-    }
-    let applied = match (written, started) {
-        (Some(at), _) => clock(at),
-        (None, Some(_)) => "writing".into(),
-        (None, None) => String::new(),
-    };
-    rows.push(row("Applied", applied, written.is_some()));
-    let (ready, wanted) = ready(deploy, pods);
-    let rollout =
-        if written.is_some() && wanted > 0 { format!("{ready} of {wanted} pods") } else { String::new() };
-    rows.push(row("Rolling out", rollout, rolled_out.is_some()));
-    let soak = match (done, deploy.policy.soak_seconds) {
-        (Some(at), _) => clock(at),
-        (None, 0) => "no soak here".into(),
-        (None, seconds) => format!("{seconds} s without a restart"),
-    };
-    rows.push(row("Verified", soak, done.is_some()));
-    rows
-}
-
-/// Ready pods of the new kind, and how many there are to be.
-fn ready(deploy: &Deploy, pods: &[PodState]) -> (usize, usize) {
-    let progress = deploy.progress.as_ref().and_then(|progress| progress.note.progress.as_ref());
-    let new = pods.iter().filter(|pod| pod.new);
-    let ready = new.clone().filter(|pod| pod.ready).count();
-    let wanted =
-        progress.map_or(new.count(), |progress| usize::try_from(progress.wanted).unwrap_or_default());
-    (ready, wanted)
 }
 
 fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
@@ -423,69 +336,6 @@ fn swap(change: &ImageChange) -> Swap {
             .map(short_digest)
             .unwrap_or_else(|| "not resolved to a digest".into()),
     }
-}
-
-/// How it ended, or why it does not go on, with what shows it.
-fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<EvidenceRow>) {
-    use super::deploy::Event;
-    let say =
-        |class, icon, title: &str, text: String| Some(Outcome { class, icon, title: title.into(), text });
-    let note = deploy.progress.as_ref().map(|progress| &progress.note);
-    match &deploy.state {
-        At::Failed { why } => {
-            let stored = happened.iter().rev().find_map(|it| match &it.event {
-                Event::Failed { reason, .. } => reason.clone(),
-                _ => None,
-            });
-            let reason: Option<Reason> = stored.and_then(|value| serde_json::from_value(value).ok());
-            let next = reason.as_ref().map(|reason| reason.action.clone()).unwrap_or_default();
-            let evidence = reason.map(|reason| rows(&reason.evidence)).unwrap_or_default();
-            (say("bad", "octagon-x", why, next), evidence)
-        }
-        At::Superseded { why } => {
-            (say("warn", "triangle-alert", why, wording::ask_again(deploy)), Vec::new())
-        }
-        At::Rejected { by, note } => {
-            (say("bad", "circle-x", &format!("{by} rejected it"), format!("“{note}”")), Vec::new())
-        }
-        At::Expired => {
-            (say("idle", "hourglass", "Nobody decided in time", wording::ask_again(deploy)), Vec::new())
-        }
-        At::Cancelled { by } => {
-            (say("idle", "circle-x", &format!("{by} withdrew it"), "Nothing was changed.".into()), Vec::new())
-        }
-        At::RollingOut { .. } => {
-            let reason = note.and_then(|note| note.reason.as_ref());
-            let outcome = reason
-                .and_then(|reason| say("warn", "triangle-alert", &reason.sentence, reason.action.clone()));
-            (outcome, reason.map(|reason| rows(&reason.evidence)).unwrap_or_default())
-        }
-        At::Queued | At::Applying { .. } => {
-            let sentence = note.map(|note| note.sentence.as_str()).filter(|sentence| !sentence.is_empty());
-            (sentence.and_then(|sentence| say("prog", "hourglass", sentence, String::new())), Vec::new())
-        }
-        At::Requested | At::AwaitingApproval { .. } | At::Verifying { .. } | At::Succeeded => {
-            (None, Vec::new())
-        }
-    }
-}
-
-fn rows(evidence: &[Evidence]) -> Vec<EvidenceRow> {
-    evidence
-        .iter()
-        .map(|item| match item {
-            Evidence::Event { object, text, .. } => {
-                EvidenceRow { title: format!("Event of {object}"), lines: vec![text.clone()] }
-            }
-            Evidence::Log { pod, container, lines } => {
-                EvidenceRow { title: format!("Last log lines of {container} in {pod}"), lines: lines.clone() }
-            }
-            Evidence::Probe { text } => EvidenceRow { title: "Probe".into(), lines: vec![text.clone()] },
-            Evidence::Condition { text } => {
-                EvidenceRow { title: "Condition".into(), lines: vec![text.clone()] }
-            }
-        })
-        .collect()
 }
 
 /// What an approver weighs: what runs now, how long the environment before has run it, who depends on it.

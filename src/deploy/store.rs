@@ -1,6 +1,8 @@
 //! Reading and writing deploys. Every write of a state goes through [`record`]: the event, the new state and the
 //! wake-up of whoever waits for it, in the caller's transaction, under the fence.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
@@ -73,38 +75,50 @@ pub async fn insert(
 }
 
 pub async fn load(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<Deploy>> {
-    let row = sqlx::query!(
+    Ok(load_all(db, &[id]).await?.pop())
+}
+
+/// Newest first. Those that are not there are left out.
+pub async fn load_all(db: &mut PgConnection, ids: &[DeployId]) -> sqlx::Result<Vec<Deploy>> {
+    let rows = sqlx::query!(
         r#"select id, service, team, environment, cluster, namespace, action as "action: Json<Action>",
                   requester as "requester: Json<Person>", reason, policy as "policy: Json<Policy>", digest,
                   shown as "shown: Json<Vec<ShownDiff>>", checks as "checks: Json<Vec<CheckMade>>", detail as "detail: Json<State>", requested, ended, fence,
                   progress as "progress: Json<Option<Progress>>"
-           from deploys where id = $1"#,
-        id.0
+           from deploys where id = any ($1) order by id desc"#,
+        &numbers(ids)
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(row.map(|row| Deploy {
-        id: DeployId(row.id),
-        place: Place {
-            service: row.service,
-            team: row.team,
-            environment: row.environment,
-            cluster: row.cluster,
-            namespace: row.namespace,
-        },
-        action: row.action.0,
-        requester: row.requester.0,
-        reason: row.reason,
-        policy: row.policy.0,
-        digest: Digest(row.digest),
-        state: row.detail.0,
-        requested: row.requested.to_jiff(),
-        ended: row.ended.map(|at| at.to_jiff()),
-        fence: row.fence,
-        shown: row.shown.0,
-        checks: row.checks.0,
-        progress: row.progress.0,
-    }))
+    Ok(rows
+        .into_iter()
+        .map(|row| Deploy {
+            id: DeployId(row.id),
+            place: Place {
+                service: row.service,
+                team: row.team,
+                environment: row.environment,
+                cluster: row.cluster,
+                namespace: row.namespace,
+            },
+            action: row.action.0,
+            requester: row.requester.0,
+            reason: row.reason,
+            policy: row.policy.0,
+            digest: Digest(row.digest),
+            state: row.detail.0,
+            requested: row.requested.to_jiff(),
+            ended: row.ended.map(|at| at.to_jiff()),
+            fence: row.fence,
+            shown: row.shown.0,
+            checks: row.checks.0,
+            progress: row.progress.0,
+        })
+        .collect())
+}
+
+fn numbers(ids: &[DeployId]) -> Vec<i64> {
+    ids.iter().map(|id| id.0).collect()
 }
 
 /// Loads a deploy for a person's decision: locked until the transaction ends, and with a new fence, so that an
@@ -182,16 +196,27 @@ pub struct Happened {
 
 /// Oldest first.
 pub async fn events(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Happened>> {
+    Ok(events_of(db, &[id]).await?.remove(&id).unwrap_or_default())
+}
+
+/// By deploy, oldest first.
+pub async fn events_of(
+    db: &mut PgConnection,
+    ids: &[DeployId],
+) -> sqlx::Result<HashMap<DeployId, Vec<Happened>>> {
     let rows = sqlx::query!(
-        r#"select at, actor, event as "event: Json<Event>" from events where deploy = $1 order by seq"#,
-        id.0
+        r#"select deploy, at, actor, event as "event: Json<Event>" from events
+           where deploy = any ($1) order by deploy, seq"#,
+        &numbers(ids)
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Happened { at: row.at.to_jiff(), actor: row.actor, event: row.event.0 })
-        .collect())
+    let mut events: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        let happened = Happened { at: row.at.to_jiff(), actor: row.actor, event: row.event.0 };
+        events.entry(DeployId(row.deploy)).or_default().push(happened);
+    }
+    Ok(events)
 }
 
 /// A decision on a deploy.
@@ -204,22 +229,32 @@ pub struct Decided {
 
 /// Oldest first.
 pub async fn decisions(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Decided>> {
+    Ok(decisions_of(db, &[id]).await?.remove(&id).unwrap_or_default())
+}
+
+/// By deploy, oldest first.
+pub async fn decisions_of(
+    db: &mut PgConnection,
+    ids: &[DeployId],
+) -> sqlx::Result<HashMap<DeployId, Vec<Decided>>> {
     let rows = sqlx::query!(
-        r#"select person as "person: Json<Person>", verdict, note, at from approvals
-           where deploy = $1 order by at"#,
-        id.0
+        r#"select deploy, person as "person: Json<Person>", verdict, note, at from approvals
+           where deploy = any ($1) order by deploy, at"#,
+        &numbers(ids)
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Decided {
+    let mut decisions: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        let decided = Decided {
             person: row.person.0,
             verdict: if row.verdict == "approve" { Verdict::Approve } else { Verdict::Reject },
             note: row.note,
             at: row.at.to_jiff(),
-        })
-        .collect())
+        };
+        decisions.entry(DeployId(row.deploy)).or_default().push(decided);
+    }
+    Ok(decisions)
 }
 
 /// Those who said yes, with the groups of their newest sign-in where they have one: somebody who was taken out

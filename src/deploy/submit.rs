@@ -23,6 +23,14 @@ pub struct Ask<'a> {
     pub key: &'a str,
 }
 
+/// What came of asking.
+pub enum Answer<Refused> {
+    /// It was asked for before, with the same key.
+    Before(DeployId),
+    Asked(DeployId),
+    Refused(Refused),
+}
+
 /// The deploy that this person asked for with the same key. To be looked up before anything is checked again: the
 /// first request may be rolling out by now, and a repeated one would be refused for what it has itself begun.
 pub async fn asked_before(

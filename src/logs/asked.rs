@@ -39,7 +39,7 @@ pub struct Asked {
     pub after: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 pub enum Since {
     #[serde(rename = "5m")]
     FiveMinutes,

@@ -18,11 +18,18 @@ use crate::kube::logs::{
 };
 use crate::web::Error;
 
-/// Read of each container; counts and the histogram are over these.
-const EACH: usize = 2_000;
-/// Shown on the page; the rest of the range is in the download.
-const SHOWN: usize = 500;
-const SHOWN_BYTES: usize = 96 * 1024;
+/// How much is read and given back, the newest of it.
+pub struct Bounds {
+    /// Lines of each container; counts and the histogram are over these.
+    each: usize,
+    /// Lines in all.
+    shown: usize,
+    bytes: usize,
+}
+
+/// The rest of the range is in the download.
+pub const PAGE: Bounds = Bounds { each: 2_000, shown: 500, bytes: 96 * 1024 };
+pub const PROGRAM: Bounds = Bounds { each: 10_000, shown: 10_000, bytes: 8 * 1024 * 1024 };
 /// Before and after a linked line.
 const AROUND: usize = 250;
 const BEFORE_LINK: SignedDuration = SignedDuration::from_mins(10);
@@ -57,19 +64,25 @@ pub enum Row {
 
 type Read = (Instance, Result<History, ReadError>);
 
-pub async fn load(open: &Open, place: &Place, asked: &Asked, now: Timestamp) -> Result<Loaded, Error> {
+pub async fn load(
+    open: &Open,
+    place: &Place,
+    asked: &Asked,
+    now: Timestamp,
+    bounds: &Bounds,
+) -> Result<Loaded, Error> {
     let api = open.client.api::<Pod>(&place.namespace);
     let pods = list(&api, place).await?;
-    let mut read = read_all(&api, &wanted(&pods, asked), asked).await;
+    let mut read = read_all(&api, &wanted(&pods, asked), asked, bounds).await;
     // A log is asked for by name. If a container restarted meanwhile, its lines may be another run's: read again.
     let after = list(&api, place).await?;
     let stale: Vec<(Instance, Found)> =
         wanted(&after, asked).into_iter().filter(|now| !wanted(&pods, asked).contains(now)).collect();
     if !stale.is_empty() {
         read.retain(|(instance, _)| stale.iter().all(|(again, _)| again != instance));
-        read.extend(read_all(&api, &stale, asked).await);
+        read.extend(read_all(&api, &stale, asked, bounds).await);
     }
-    Ok(merge(&after, read, asked, now))
+    Ok(merge(&after, read, asked, now, bounds))
 }
 
 async fn list(api: &Api<Pod>, place: &Place) -> Result<Vec<Pod>, Error> {
@@ -100,20 +113,20 @@ fn wanted(pods: &[Pod], asked: &Asked) -> Vec<(Instance, Found)> {
     found
 }
 
-async fn read_all(api: &Api<Pod>, wanted: &[(Instance, Found)], asked: &Asked) -> Vec<Read> {
+async fn read_all(api: &Api<Pod>, wanted: &[(Instance, Found)], asked: &Asked, bounds: &Bounds) -> Vec<Read> {
     let (start, stop) = match asked.at {
         Some(at) => (Start::Since(at - BEFORE_LINK), Stop::Count(at, AROUND)),
-        None => (Start::Tail(EACH as i64), Stop::End),
+        None => (Start::Tail(bounds.each as i64), Stop::End),
     };
     let reads = wanted.iter().cloned().map(|(instance, found)| async move {
-        let read = history(api, &instance, found, start, stop, EACH).await;
+        let read = history(api, &instance, found, start, stop, bounds.each).await;
         (instance, read)
     });
     futures::stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
 /// Pure: what to show of what was read.
-fn merge(pods: &[Pod], read: Vec<Read>, asked: &Asked, now: Timestamp) -> Loaded {
+fn merge(pods: &[Pod], read: Vec<Read>, asked: &Asked, now: Timestamp, bounds: &Bounds) -> Loaded {
     let mut loaded = Loaded { pods: pods.iter().map(name_and_version).collect(), ..Loaded::default() };
     let from = match asked.at {
         Some(at) => at - BEFORE_LINK,
@@ -134,7 +147,7 @@ fn merge(pods: &[Pod], read: Vec<Read>, asked: &Asked, now: Timestamp) -> Loaded
         if let Some(last) = history.lines.back() {
             loaded.positions.set(&instance.id, last.position);
         }
-        loaded.more |= history.skipped > 0 || history.lines.len() == EACH;
+        loaded.more |= history.skipped > 0 || history.lines.len() == bounds.each;
         if let Some(first) = history.lines.front().filter(|first| first.at >= from) {
             let at = first.position.at();
             rows.extend(beginning(pods, &instance).map(|marker| ((at, n, 0), Row::Marker(marker))));
@@ -156,7 +169,7 @@ fn merge(pods: &[Pod], read: Vec<Read>, asked: &Asked, now: Timestamp) -> Loaded
         .filter(|(_, row)| matches!(row, Row::Marker(Marker::Restarted { .. })))
         .map(|((at, ..), _)| *at)
         .collect();
-    loaded.more |= trim(&mut rows, asked.at);
+    loaded.more |= trim(&mut rows, asked.at, bounds);
     loaded.rows = rows.into_iter().map(|(_, row)| row).collect();
     link(&mut loaded.rows, asked.at);
     loaded
@@ -176,7 +189,7 @@ fn beginning(pods: &[Pod], instance: &Instance) -> Option<Marker> {
 }
 
 /// Keeps the newest rows, or those around a linked line, within bounds. True if any went.
-fn trim<K>(rows: &mut Vec<(K, Row)>, at: Option<Timestamp>) -> bool {
+fn trim<K>(rows: &mut Vec<(K, Row)>, at: Option<Timestamp>, bounds: &Bounds) -> bool {
     let before = rows.len();
     if let Some(at) = at {
         let linked = rows.partition_point(|(_, row)| matches!(row, Row::Line { line, .. } if line.at < at));
@@ -184,11 +197,12 @@ fn trim<K>(rows: &mut Vec<(K, Row)>, at: Option<Timestamp>) -> bool {
         rows.drain(..linked.saturating_sub(AROUND));
     }
     let mut bytes = 0;
-    let kept =
-        rows.iter().rev().take(if at.is_some() { 2 * AROUND } else { SHOWN }).take_while(|(_, row)| {
+    let kept = rows.iter().rev().take(if at.is_some() { 2 * AROUND } else { bounds.shown }).take_while(
+        |(_, row)| {
             bytes += if let Row::Line { line, .. } = row { line.size } else { 0 };
-            bytes <= SHOWN_BYTES
-        });
+            bytes <= bounds.bytes
+        },
+    );
     let kept = kept.count();
     rows.drain(..rows.len() - kept);
     rows.len() < before

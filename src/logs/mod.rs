@@ -17,6 +17,11 @@ mod show;
 mod stream;
 mod wording;
 
+pub use asked::{Asked, Open, Since, Workload, open};
+pub use load::{PROGRAM, Row, load};
+pub use stream::{follow, resume};
+pub use wording::{ambiguous, marker, nothing};
+
 use std::sync::Arc;
 
 use crate::kube::logs::Hub;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::asked::{self, Asked, Open, Since, Workload};
 use super::histogram::Histogram;
-use super::load::{Loaded, Row, load};
+use super::load::{Loaded, PAGE, Row, load};
 use super::stream::capitals;
 use super::wording;
 use crate::app::App;
@@ -111,7 +111,7 @@ pub async fn show(
         }
         Workload::Many(names) => wording::ambiguous(&open.service.name, names),
         Workload::One(place) => {
-            let loaded = load(&open, place, &asked, now).await?;
+            let loaded = load(&open, place, &asked, now, &PAGE).await?;
             forget_full_filters(&mut asked, &loaded);
             return Ok(page(
                 &app,

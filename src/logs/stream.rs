@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
 use axum_extra::extract::{Query, QueryRejection};
+use futures::Stream;
 use serde_json::{Value, json};
 use tokio::time::Interval;
 
@@ -18,7 +19,7 @@ use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor};
 use crate::kube::Target;
-use crate::kube::logs::{Batch, Item, Level, Line, Positions, View};
+use crate::kube::logs::{Batch, Item, Level, Line, Place, Positions, View};
 use crate::web::Error;
 
 /// A right that was taken away ends the stream this soon.
@@ -34,17 +35,32 @@ pub async fn stream(
 ) -> Result<Response, Error> {
     let asked = Asked::read(query)?;
     let resume = resume(&headers, &asked.after)?;
-    let Open { target, client, workload, .. } = asked::open(&app, &user, &name, &asked).await?;
-    let Workload::One(place) = workload else { return Err(Error::NotFound) };
+    let open = asked::open(&app, &user, &name, &asked).await?;
+    let Workload::One(place) = &open.workload else { return Err(Error::NotFound) };
+    let place = place.clone();
+    door.open(follow(app, user, open, place, asked, resume, item_json))
+}
+
+/// What comes from now on, or after a position, as events: each a list of items, drawn by `draw`.
+pub fn follow(
+    app: App,
+    user: CurrentUser,
+    open: Open,
+    place: Place,
+    asked: Asked,
+    resume: Option<Positions>,
+    draw: fn(&Item) -> Value,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
+    let Open { target, client, .. } = open;
     let view = View::new(app.logs.hub.clone(), client, place, asked.selection(), resume);
     let mut ask_again = tokio::time::interval(ASK_AGAIN);
     ask_again.reset();
-    let running = Running { app, user, target, asked, view, ask_again };
-    door.open(futures::stream::unfold(Some(running), next))
+    let running = Running { app, user, target, asked, view, ask_again, draw };
+    futures::stream::unfold(Some(running), next)
 }
 
 /// What the browser had last, by its own word; else what the page had.
-fn resume(headers: &HeaderMap, after: &str) -> Result<Option<Positions>, Error> {
+pub fn resume(headers: &HeaderMap, after: &str) -> Result<Option<Positions>, Error> {
     let last = match headers.get("last-event-id") {
         Some(id) => id.to_str().map_err(|_| Error::BadRequest(wording::ODD_PLACE.into()))?,
         None => after,
@@ -64,6 +80,7 @@ struct Running {
     asked: Asked,
     view: View,
     ask_again: Interval,
+    draw: fn(&Item) -> Value,
 }
 
 /// The next event. `None` in place of the state ends the stream after it.
@@ -100,28 +117,30 @@ impl Running {
     }
 
     fn event(&self, batch: &Batch) -> Option<Event> {
-        let items: Vec<Value> = batch.items.iter().filter_map(|item| self.item(item)).collect();
+        let wanted = batch.items.iter().filter(|item| match item {
+            Item::Line { line, .. } => self.asked.takes(line.level),
+            Item::Marker(_) => true,
+        });
+        let items: Vec<Value> = wanted.map(self.draw).collect();
         if items.is_empty() {
             return None;
         }
         Some(Event::default().id(batch.resume.to_string()).data(Value::from(items).to_string()))
     }
+}
 
-    fn item(&self, item: &Item) -> Option<Value> {
-        match item {
-            Item::Line { pod, container, line } if self.asked.takes(line.level) => {
-                Some(line_json(pod, container, line))
-            }
-            Item::Line { .. } => None,
-            Item::Marker(marker) => {
-                let (status, words) = wording::marker(marker);
-                Some(json!({ "status": status, "words": words }))
-            }
+/// As logview.js draws it.
+fn item_json(item: &Item) -> Value {
+    match item {
+        Item::Line { pod, container, line } => line_json(pod, container, line),
+        Item::Marker(marker) => {
+            let (status, words) = wording::marker(marker);
+            json!({ "status": status, "words": words })
         }
     }
 }
 
-/// `[time, level, pod, container, piece…]`; a piece is a text, or `[classes, text]`. logview.js draws it.
+/// `[time, level, pod, container, piece…]`; a piece is a text, or `[classes, text]`.
 fn line_json(pod: &str, container: &str, line: &Arc<Line>) -> Value {
     let mut row = vec![json!(line.at.to_string()), json!(capitals(line.level)), json!(pod), json!(container)];
     row.extend(line.spans.iter().map(|span| {

@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 pub enum Error {
     /// Not there, or not yours: the two can't be told apart from outside.
     NotFound,
+    /// A program has to say who it is; the sentence says what is wrong with what it said.
+    Unauthorized(String),
     /// Signed in, but not allowed: the sentence says what is missing and who can grant it.
     Forbidden(String),
     /// The request itself is wrong; the sentence says how to mend it.
@@ -54,6 +56,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -71,6 +74,7 @@ impl Error {
                 "It may have been renamed, or it is not yours to see. Search finds services and pages."
                     .into(),
             ),
+            Self::Unauthorized(sentence) => ("You are not signed in", sentence.clone()),
             Self::Forbidden(sentence) => ("You can’t do this", sentence.clone()),
             Self::BadRequest(sentence) => ("That request can’t be used", sentence.clone()),
             Self::Conflict(sentence) => ("Something moved meanwhile", sentence.clone()),
@@ -94,6 +98,9 @@ impl IntoResponse for Error {
         let mut response = self.status().into_response();
         if matches!(self, Self::Unavailable(_) | Self::TooMany(_)) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if matches!(self, Self::Unauthorized(_)) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response

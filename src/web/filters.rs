@@ -13,7 +13,7 @@ pub fn ago(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String {
         seconds @ 60..3_600 => format!("{}\u{a0}min", seconds / 60),
         seconds @ 3_600..172_800 => format!("{}\u{a0}h", seconds / 3_600),
         seconds @ 172_800..604_800 => format!("{}\u{a0}d", seconds / 86_400),
-        _ => at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y").to_string(),
+        _ => day(at),
     }
 }
 
@@ -34,6 +34,11 @@ pub fn until(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String 
         seconds @ 3_600..172_800 => format!("in {}\u{a0}h", seconds / 3_600),
         seconds => format!("in {}\u{a0}d", seconds / 86_400),
     }
+}
+
+/// "9 Nov 2026", UTC.
+pub fn day(at: impl Borrow<Timestamp>) -> String {
+    at.borrow().to_zoned(TimeZone::UTC).strftime("%-d %b %Y").to_string()
 }
 
 /// Hours and minutes, UTC.

@@ -43,9 +43,13 @@ impl<T: DeserializeOwned> FromRequest<App> for VerifiedForm<T> {
     }
 }
 
-/// Middleware: every request that may change something is checked, whatever its handler extracts.
+/// Middleware: every request that may change something is checked, whatever its handler extracts. On the API, and
+/// with an `Authorization` header, cookies count for nothing (`auth::session`), so there is nothing to protect.
 pub async fn verify_same_origin(State(app): State<App>, request: Request, next: Next) -> Response {
+    let cookies_count =
+        !super::is_api(request.uri().path()) && !request.headers().contains_key(header::AUTHORIZATION);
     if !request.method().is_safe()
+        && cookies_count
         && let Err(foreign) = same_origin(request.headers(), &app.config.origin())
     {
         tracing::warn!(?foreign, "a request from elsewhere was refused");

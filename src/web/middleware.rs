@@ -83,14 +83,20 @@ fn whole_page_to_sign_in(headers: &HeaderMap) -> Response {
     (StatusCode::UNAUTHORIZED, [("hx-redirect", format!("/sign-in?{query}"))]).into_response()
 }
 
+/// Where the answer to a page's form may lead, besides the portal and the provider: an extension of its response.
+#[derive(Clone)]
+pub struct FormTarget(pub String);
+
 /// security.md, "Headers". Pages hold people's data, so nothing but static files may be stored.
 pub async fn security_headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let target = response.extensions().get::<FormTarget>().map(|FormTarget(to)| format!(" {to}"));
+    let target = target.unwrap_or_default();
     let headers = response.headers_mut();
     let issuer = app.config.oidc.issuer.get_ref();
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
-         connect-src 'self'; form-action 'self' {issuer}; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+         connect-src 'self'; form-action 'self' {issuer}{target}; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
     );
     let fixed = [
         ("x-content-type-options", "nosniff"),

@@ -16,12 +16,19 @@ pub mod routes;
 pub mod sse;
 
 pub use error::{Error, Result};
+pub use failure::Failure;
 pub use form::VerifiedForm;
 pub use layout::{Layout, Nav};
+pub use middleware::FormTarget;
 pub use origin::client_address;
 pub use routes::{Access, Route, Routes};
 
 use axum::http::HeaderMap;
+
+/// Where programs ask: a token in place of the cookie, problem details in place of error pages.
+pub fn is_api(path: &str) -> bool {
+    path.starts_with("/api/v1/")
+}
 
 /// The id that a person reads on an error page and an operator finds in the log.
 pub fn request_id(headers: &HeaderMap) -> String {

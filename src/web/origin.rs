@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 
 use crate::app::App;
+use crate::auth::UsedToken;
 use crate::events::Origin;
 
 impl FromRequestParts<App> for Origin {
@@ -14,8 +15,12 @@ impl FromRequestParts<App> for Origin {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let address = client_address(parts, app.config.server.proxies);
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
         Ok(Self {
-            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            address: match parts.extensions.get::<UsedToken>() {
+                Some(token) => format!("{address}, token {}", token.name),
+                None => address,
+            },
             request_id: super::request_id(&parts.headers),
         })
     }

@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{self, MethodRouter};
 
 use crate::app::App;
-use crate::auth;
+use crate::auth::{self, Scope};
 
 /// Who gets past the door. What they may do to one thing (a deploy, a namespace) is decided in its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Access {
     SignedIn,
     /// Members of a group in `[access] platform`.
     Platform,
+    /// The API: whoever shows a token with this scope; for reading, every signed-in person as well.
+    Api(Scope),
 }
 
 /// One row of the table.
@@ -52,6 +54,14 @@ impl Routes {
         self.add(Method::POST, path, access, routing::post(handler))
     }
 
+    pub fn delete<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        self.add(Method::DELETE, path, access, routing::delete(handler))
+    }
+
     /// Takes in the routes of a slice.
     pub fn and(mut self, other: Self) -> Self {
         self.table.extend(other.table);
@@ -67,6 +77,8 @@ impl Routes {
             Access::Public => route,
             Access::SignedIn => route.layer(middleware::from_fn(auth::require_signed_in)),
             Access::Platform => route.layer(middleware::from_fn(auth::require_platform)),
+            Access::Api(scope) => route
+                .layer(middleware::from_fn(move |request, next| auth::require_scope(scope, request, next))),
         };
         self.table.push(Route { method, path, access });
         Self { router: self.router.route(path, guarded), table: self.table }

@@ -13,6 +13,8 @@ pub struct Browser {
     base: String,
     /// The portal's cookies. The provider has none.
     pub cookies: Mutex<BTreeMap<String, String>>,
+    /// Shown with every request: then it is a program, not a browser.
+    token: Option<String>,
 }
 
 /// What came back.
@@ -30,7 +32,13 @@ impl Browser {
             .no_proxy()
             .build()
             .unwrap();
-        Self { client, base: base.into(), cookies: Mutex::default() }
+        Self { client, base: base.into(), cookies: Mutex::default(), token: None }
+    }
+
+    /// A program that shows this token.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.into());
+        self
     }
 
     pub async fn get(&self, path: &str) -> Page {
@@ -45,7 +53,11 @@ impl Browser {
 
     /// A request to the portal, for tests that want their own headers.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// Adds the cookies, sends, and keeps the cookies that come back.

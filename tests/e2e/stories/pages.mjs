@@ -10,6 +10,15 @@ const FIRST_LOAD = 100_000;   // bytes over the wire
 
 const deployThat = (state, other = '') => (world) => world.sql(`select id from deploys where state = '${state}' ${other} order by id desc limit 1`).then((id) => `/deploys/${id}`);
 
+/** One that maya made, put there as the settings page does. */
+const tokenOfMaya = async (world) => {
+  const { sub } = world.person('maya');
+  const id = await world.sql(`insert into tokens (hash, issuer, subject, person, name, scopes, created, expires)
+    select sha256(convert_to(gen_random_uuid()::text, 'UTF8')), issuer, subject, person, 'laptop', array['read', 'deploy'], now(), now() + interval '30 days'
+    from sessions where subject = '${sub}' limit 1 returning id`);
+  return `/settings/tokens/${id}/revocation`;
+};
+
 /** route → who looks, and the pages that show it. `status` where it is meant to refuse. */
 const PAGES = {
   '/': [['home', 'maya', '/'], ['home-empty', 'noor', '/']],
@@ -28,6 +37,11 @@ const PAGES = {
   '/approvals': [['approvals', 'omar', '/approvals'], ['approvals-none', 'noor', '/approvals']],
   '/audit': [['audit', 'petra', '/audit'], ['audit-missing', 'maya', '/audit', 404]],
   '/catalogue/problems': [['catalogue-problems', 'petra', '/catalogue/problems']],
+  '/settings/tokens': [['tokens', 'maya', '/settings/tokens']],
+  '/settings/tokens/{id}/revocation': [['token-revocation', 'maya', tokenOfMaya], ['token-missing', 'maya', '/settings/tokens/0/revocation', 404]],
+  '/device': [['device', 'maya', '/device'], ['device-unknown', 'maya', '/device?user_code=BCDF-GHJK']],
+  '/authorize': [['authorize', 'maya', `/authorize?response_type=code&client_id=platform-cli&redirect_uri=http%3A%2F%2F127.0.0.1%3A4711%2Fcallback&code_challenge=${'A'.repeat(43)}&code_challenge_method=S256&state=s&host=laptop`], ['authorize-odd', 'maya', '/authorize', 400]],
+  '/api': [['api-reference', 'maya', '/api']],
   '/catalogue/{kind}/{namespace}/{name}': [['catalogue-system', 'maya', '/catalogue/system/default/checkout']],
 };
 
@@ -36,7 +50,7 @@ const NOT_PAGES = {
   '/static/{version}/{*path}': 'files of pages',
   '/healthz': 'for probes', '/readyz': 'for probes', '/metrics': 'for Prometheus',
   '/sign-in/start': 'leads to the provider', '/auth/callback': 'leads back from it',
-  '/search': 'fills the palette', '/audit.csv': 'a file', '/audit.json': 'a file',
+  '/api/openapi.json': 'a file', '/search': 'fills the palette', '/audit.csv': 'a file', '/audit.json': 'a file',
   '/deploys/{id}/live': 'a stream', '/services/{name}/live': 'a stream',
   '/services/{name}/logs/stream': 'a stream', '/services/{name}/logs/download': 'a file',
 };
@@ -46,7 +60,7 @@ const all = Object.values(PAGES).flat();
 about('Every page');
 
 test('the suite knows every route of the router', async () => {
-  const table = (await routes()).filter(({ method }) => method === 'GET').map((route) => route.path);
+  const table = (await routes()).filter(({ method, path }) => method === 'GET' && !path.startsWith('/api/v1/')).map((route) => route.path);
   const known = [...Object.keys(PAGES), ...Object.keys(NOT_PAGES)];
   expect(table.length > 10, 'platform routes lists the routes', table);
   expect(table.every((route) => known.includes(route)), 'each route has its row in stories/pages.mjs', table.filter((route) => !known.includes(route)));

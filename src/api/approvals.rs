@@ -1,0 +1,94 @@
+//! What waits for approval, and deciding on it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use super::answer::expect_unmoved;
+use super::ask::{Body, Path};
+use super::deploys::read;
+use super::draw;
+use super::problem::{Refused, Result};
+use super::types::{Deploy, Inbox, NewDecision};
+use crate::app::App;
+use crate::auth::CurrentUser;
+use crate::deploy::{self, Decision, DeployId, Digest, Refusal, Report, State as At, Verdict};
+use crate::events::Origin;
+use crate::web::Error;
+
+/// What waits for approval
+///
+/// Soonest to expire first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/approvals",
+    tag = "Approvals",
+    responses((status = 200, description = "What waits for you, and for others", body = Inbox))
+)]
+pub async fn inbox(State(app): State<App>, user: CurrentUser) -> Result<Json<Inbox>> {
+    let waiting = deploy::waiting_deploys(&app, &user, app.clock.now()).await?;
+    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new() };
+    let mut db = app.db.acquire().await?;
+    for waiting in waiting {
+        let yours = waiting.may.is_ok();
+        let deploy = draw::deploy(&app, Report::of(&mut db, waiting.deploy).await?);
+        if yours { inbox.yours.push(deploy) } else { inbox.others.push(deploy) }
+    }
+    Ok(Json(inbox))
+}
+
+/// Approve or reject
+///
+/// For exactly what was looked at: `seen` is the `digest` of the deploy. Where something moved since it was asked for,
+/// the request becomes void and nobody can approve it any more.
+#[utoipa::path(
+    post,
+    path = "/api/v1/deploys/{id}/decision",
+    tag = "Approvals",
+    params(
+        ("id" = i64, Path, description = "Its number"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the deploy you looked at"),
+    ),
+    request_body = NewDecision,
+    responses((status = 200, description = "Decided", body = Deploy))
+)]
+pub async fn decide(
+    State(app): State<App>,
+    user: CurrentUser,
+    origin: Origin,
+    headers: HeaderMap,
+    Path(id): Path<DeployId>,
+    Body(new): Body<NewDecision>,
+) -> Result<Json<Deploy>> {
+    expect_unmoved(&headers, &read(&app, &user, id).await?)?;
+    let decision = Decision {
+        decision: if new.approve { Verdict::Approve } else { Verdict::Reject },
+        note: new.note,
+        seen: Digest(new.seen),
+    };
+    match deploy::take_decision(&app, &user, &origin, id, &decision).await? {
+        Ok(deploy) => match &deploy.state {
+            At::Superseded { why } => {
+                Err(Error::Conflict(format!("{why} {}", deploy::ask_again(&deploy))).into())
+            }
+            _ => Ok(Json(read(&app, &user, id).await?)),
+        },
+        Err(refusal) => Err(refuse(&refusal)),
+    }
+}
+
+/// A refusal as the status that says whose turn it is: the caller's rights, the deploy's state, or what was sent.
+pub fn refuse(refusal: &Refusal) -> Refused {
+    let sentence = refusal.sentence();
+    match refusal {
+        Refusal::OwnRequest | Refusal::NotAnApprover(_) | Refusal::NotYoursToCancel => {
+            Error::Forbidden(sentence).into()
+        }
+        Refusal::NotWaiting(_)
+        | Refusal::Expired(_)
+        | Refusal::DecidedAlready
+        | Refusal::SeenOther
+        | Refusal::TooLateToCancel(_) => Error::Conflict(sentence).into(),
+        Refusal::NoteNeeded => Refused::field("note", sentence),
+    }
+}

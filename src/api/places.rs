@@ -1,0 +1,101 @@
+//! A service in an environment: what runs there, what could, and what a deploy would do.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::answer::tagged;
+use super::ask::{Asked, Path};
+use super::draw;
+use super::problem::Result;
+use super::types::{Page, Plan, Status, Version};
+use crate::app::App;
+use crate::auth::CurrentUser;
+use crate::catalogue::view;
+use crate::deploy::{self, Wish, find_target};
+use crate::web::Error;
+
+/// What runs there
+#[utoipa::path(
+    get,
+    path = "/api/v1/services/{name}/environments/{environment}",
+    tag = "Services",
+    params(("name" = String, Path, description = "Of the service"), ("environment" = String, Path, description = "Its name")),
+    responses((status = 200, description = "Its state", body = Status))
+)]
+pub async fn status(
+    State(app): State<App>,
+    user: CurrentUser,
+    headers: HeaderMap,
+    Path((name, environment)): Path<(String, String)>,
+) -> Result<Response> {
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
+    let placed = view::placed(&app, &user, service, environment).await?;
+    tagged(&headers, &draw::status(placed))
+}
+
+/// Versions to deploy
+///
+/// The newest of the registry, as the form offers them; any other can be deployed by its name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/services/{name}/environments/{environment}/versions",
+    tag = "Services",
+    params(("name" = String, Path, description = "Of the service"), ("environment" = String, Path, description = "Its name")),
+    responses((status = 200, description = "Newest first, all on one page", body = Page<Version>))
+)]
+pub async fn versions(
+    State(app): State<App>,
+    user: CurrentUser,
+    Path((name, environment)): Path<(String, String)>,
+) -> Result<Json<Page<Version>>> {
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
+    let plan = deploy::plan(&app, &user, service, environment, &Wish::default()).await?;
+    if let Some(why) = plan.no_versions {
+        return Err(Error::Unavailable(why).into());
+    }
+    Ok(Json(Page { items: draw::versions(plan), next: None }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Choice {
+    /// A tag, a digest, or a whole image reference.
+    version: String,
+    /// As if the image field were taken over from its owner.
+    #[serde(default)]
+    take_over: bool,
+}
+
+/// What a deploy would do
+///
+/// Checked now, as you: rights, the image, a dry run in the cluster, quota. A plan that is refused is answered as well;
+/// its checks say why.
+#[utoipa::path(
+    get,
+    path = "/api/v1/services/{name}/environments/{environment}/plan",
+    tag = "Changes",
+    params(
+        ("name" = String, Path, description = "Of the service"),
+        ("environment" = String, Path, description = "Its name"),
+        Choice,
+    ),
+    responses((status = 200, description = "The plan", body = Plan))
+)]
+pub async fn plan(
+    State(app): State<App>,
+    user: CurrentUser,
+    Path((name, environment)): Path<(String, String)>,
+    Asked(choice): Asked<Choice>,
+) -> Result<Json<Plan>> {
+    let catalogue = app.catalogue.load();
+    let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
+    let wish = Wish { version: Some(&choice.version), take_over: choice.take_over, release: None };
+    let plan = deploy::plan(&app, &user, service, environment, &wish).await?;
+    Ok(Json(draw::plan(plan)))
+}
