@@ -12,13 +12,16 @@
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
 //! | slices | [`catalogue`] [`deploy`] [`logs`] [`home`] [`audit`] |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
+//! | the command | [`api::types`], the shapes of the API, and [`cli`], which knows nothing else of the portal |
 //!
 //! [`app::AppState`] is what handlers share.
 
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;

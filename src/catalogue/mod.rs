@@ -27,7 +27,7 @@ mod snapshot;
 mod store;
 mod walk;
 mod wording;
-mod yaml;
+pub mod yaml;
 
 pub use import::{Report, Request, import};
 pub use mistake::{Problem, Severity};
