@@ -186,7 +186,7 @@ async fn exit_codes_say_how_it_ended() {
     let cases = [
         ("platform restart checkout-api --env staging", 0, ""),
         ("platform deploy checkout-api --env staging --version v1.3.0", 1, "no DATABASE_URL"),
-        ("platform deploy checkout-api --evn staging", 2, "--env"),
+        ("platform deploy checkout-api --environmnt staging", 2, "'--environment'"),
         ("platform deploy checkout-api", 2, "Give --env, one of: staging, production."),
         ("platform scale checkout-api --env staging", 2, "Give --replicas."),
         (

@@ -103,8 +103,11 @@ pub fn tell(out: Out, deploy: &Deploy) -> Result<Exit, Failure> {
     for line in wording::evidence(deploy) {
         say(&line);
     }
-    if let Some(hint) = told.hint {
-        note(&hint);
+    match (told.hint, told.exit) {
+        // What to do about a failure has to stand in a pipeline's log, too.
+        (Some(hint), Exit::Failed | Exit::Refused) => say(&hint),
+        (Some(hint), _) => note(&hint),
+        (None, _) => {}
     }
     Ok(told.exit)
 }

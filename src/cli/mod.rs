@@ -105,8 +105,6 @@ pub enum Verb {
 
 /// Runs a verb to its end. `command` is the whole command line, for what is written about it.
 pub fn run(verb: Verb, globals: &Globals, command: clap::Command) -> Exit {
-    // Set already is fine: there is only this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     // One request is all that most verbs make: a thread of its own would cost more than it brings.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -40,6 +40,8 @@ impl Portal {
     }
 
     pub fn at(context: Context, token: Option<SecretString>) -> Result<Self, Failure> {
+        // Set already is fine: there is only this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
             .user_agent(concat!("platform/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WITHIN)

@@ -1,11 +1,12 @@
 //! A small portal that speaks the API's contract and nothing else, for the manners of the command: what it sends,
 //! what it prints, how it ends. What the portal really does is tested with the portal.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{OriginalUri, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
@@ -18,7 +19,6 @@ use futures::stream::{self, StreamExt as _};
 use pilothouse::api::types::*;
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use std::collections::BTreeMap;
 
 use super::listen;
 
@@ -109,11 +109,12 @@ fn router(api: Api) -> Router {
 
 /// Writes down what is asked, and lets nobody in without the token.
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let OriginalUri(uri) = request.extensions().get().cloned().unwrap();
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
     api.heard.lock().unwrap().push(Heard {
-        what: format!("{} {}", parts.method, parts.uri),
+        what: format!("{} {uri}", parts.method),
         body: serde_json::from_slice(&bytes).unwrap_or_default(),
         key: header("idempotency-key"),
     });
