@@ -2,94 +2,13 @@
 //! it sends, what it prints, how it ends.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
-use crate::support::api::{Api, TOKEN};
-
-const COMMAND: &str = env!("CARGO_BIN_EXE_platform");
-
-/// A person's home and terminal.
-struct Desk {
-    api: Api,
-    home: tempfile::TempDir,
-    folder: PathBuf,
-    environment: Vec<(&'static str, String)>,
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Desk {
-    /// Where somebody has given address and token by the environment, as a pipeline does.
-    async fn new() -> Self {
-        let desk = Self::fresh().await;
-        let base = desk.api.base.clone();
-        desk.with("PLATFORM_URL", &base).with("PLATFORM_TOKEN", TOKEN)
-    }
-
-    /// Where nobody has signed in yet.
-    async fn fresh() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let folder = home.path().join("work");
-        std::fs::create_dir(&folder).unwrap();
-        Self { api: Api::start().await, home, folder, environment: Vec::new() }
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.environment.retain(|(known, _)| *known != name);
-        self.environment.push((name, value.into()));
-        self
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        // Nothing of this machine: no proxy, no keyring, no display.
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home.path());
-        command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere").env("TERM", "xterm");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.folder).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command
-    }
-
-    /// As in a pipeline: nothing is a terminal.
-    async fn run(&self, line: &str) -> Ran {
-        let mut command = self.command(COMMAND);
-        command.args(line.split_whitespace().skip(1)).stdin(Stdio::null());
-        finished(command, "").await
-    }
-
-    /// As a person runs it, who types this.
-    async fn at_a_terminal(&self, line: &str, typed: &str) -> Ran {
-        let mut command = self.command("script");
-        let line = line.replacen("platform", COMMAND, 1);
-        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::piped());
-        finished(command, typed).await
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        let path = self.folder.join(file);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-}
-
-async fn finished(mut command: Command, typed: &str) -> Ran {
-    let mut child = command.spawn().unwrap();
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(typed.as_bytes()).await.unwrap();
-    }
-    let output = child.wait_with_output().await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
+use crate::support::api::TOKEN;
+use crate::support::desk::{COMMAND, Desk, finished};
 
 fn component(name: &str) -> String {
     format!("apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\n")
@@ -360,6 +279,69 @@ async fn a_person_signs_in_with_the_browser() {
     let page = std::fs::read_to_string(desk.home.path().join("page")).unwrap();
     assert!(page.contains("You are signed in."), "{page}");
     assert_eq!(desk.run("platform whoami").await.code, 0);
+}
+
+#[tokio::test]
+async fn a_proxy_is_gone_through() {
+    let desk = Desk::new().await.with("PLATFORM_URL", "http://portal.invalid");
+    let proxy = desk.api.base.clone();
+    let desk = desk.with("HTTP_PROXY", &proxy);
+    assert_eq!(desk.run("platform whoami").await.code, 0);
+    assert_eq!(desk.api.whats(), ["GET http://portal.invalid/api/v1/whoami"]);
+    let desk = desk.with("NO_PROXY", "portal.invalid");
+    assert_eq!(desk.run("platform whoami").await.code, 6);
+}
+
+/// A real TLS server with an authority that nobody knows.
+#[tokio::test]
+async fn a_company_has_its_own_authority() {
+    let desk = Desk::new().await;
+    let key = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out ca.pem -days 1 -subj /CN=localhost \
+               -addext subjectAltName=DNS:localhost";
+    let mut openssl = desk.command("openssl");
+    openssl.args(key.split_whitespace()).stdin(Stdio::null());
+    assert_eq!(finished(openssl, "").await.code, 0);
+    let body =
+        r#"{"username":"maya@corp","name":"Maya","groups":[],"issuer":"i","subject":"1","machine":false}"#;
+    desk.write("api/v1/whoami", &format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}"));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = desk.command("openssl");
+    let serve = format!("s_server -accept 127.0.0.1:{port} -cert ca.pem -key key.pem -HTTP -quiet");
+    let _server = server.args(serve.split(' ')).stdin(Stdio::null()).spawn().unwrap();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let desk = desk.with("PLATFORM_URL", &format!("https://localhost:{port}"));
+    let ran = desk.run("platform whoami").await;
+    assert_eq!((ran.code, ran.err.contains("--ca-file")), (6, true), "{}", ran.err);
+    let ran = desk.run("platform whoami --ca-file ca.pem").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let file = desk.folder.join("ca.pem");
+    let desk = desk.with("SSL_CERT_FILE", file.to_str().unwrap());
+    assert_eq!(desk.run("platform whoami").await.code, 0);
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_watching_and_not_the_deploy() {
+    let desk = Desk::new().await;
+    let mut command = desk.command(COMMAND);
+    command.args("deploy checkout-api --env staging --version v0.0.1".split(' ')).stdin(Stdio::null());
+    let child = command.spawn().unwrap();
+    while !desk.api.whats().iter().any(|what| what.ends_with("/events")) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+
+    let output = child.wait_with_output().await.unwrap();
+
+    assert_eq!(output.status.code(), Some(130));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("You no longer watch deploy 1. It goes on.\n  Watch it again: platform wait 1\n"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

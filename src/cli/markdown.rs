@@ -44,10 +44,9 @@ fn shown(command: &Command) -> impl Iterator<Item = &Command> {
 }
 
 fn paragraphs(command: &Command) -> String {
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let full_stop = if about.is_empty() || about.ends_with('.') { "" } else { "." };
+    let about = command.get_about().map(|about| sentence(&about.to_string())).unwrap_or_default();
     let long = command.get_after_long_help().map(|long| format!("\n```\n{long}\n```\n")).unwrap_or_default();
-    format!("{about}{full_stop}\n{long}")
+    format!("{about}\n{long}")
 }
 
 fn table<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
@@ -56,7 +55,7 @@ fn table<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
 }
 
 fn row(arg: &Arg) -> String {
-    let mut help = arg.get_help().map(|help| help.to_string().replace('|', "\\|")).unwrap_or_default();
+    let mut help = arg.get_help().map(|help| sentence(&help.to_string())).unwrap_or_default();
     let names: Vec<String> =
         arg.get_possible_values().iter().map(|value| value.get_name().to_string()).collect();
     if !names.is_empty() && arg.get_action().takes_values() {
@@ -66,7 +65,13 @@ fn row(arg: &Arg) -> String {
     if !usual.is_empty() && !arg.is_hide_default_value_set() && arg.get_action().takes_values() {
         help.push_str(&format!(" Default: `{}`.", usual.join(", ")));
     }
-    format!("| `{}` | {} |\n", spelled(arg).replace('|', "\\|"), help.trim())
+    format!("| `{}` | {} |\n", spelled(arg).replace('|', "\\|"), help.trim().replace('|', "\\|"))
+}
+
+/// clap takes the full stop away.
+fn sentence(text: &str) -> String {
+    let ends = text.is_empty() || text.ends_with(['.', ']', '?']);
+    if ends { text.into() } else { format!("{text}.") }
 }
 
 /// `-e, --env <ENVIRONMENT>`, `<SERVICE>`.

@@ -39,6 +39,8 @@ mod progress;
 mod reject;
 mod restart;
 mod rollback;
+#[cfg(test)]
+mod samples;
 mod scale;
 mod secret;
 mod services;

@@ -158,7 +158,7 @@ fn width() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::wording::tests::deploy;
+    use crate::cli::samples::deploy;
 
     fn shown(deploy: &Deploy, width: usize) -> Vec<String> {
         picture(deploy).iter().map(|line| fit(line, width, Paint::NONE)).collect()

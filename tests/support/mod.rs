@@ -5,6 +5,7 @@ pub mod api;
 mod browser;
 pub mod cluster;
 mod database;
+pub mod desk;
 pub mod forger;
 
 use std::path::{Path, PathBuf};
