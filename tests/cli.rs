@@ -296,17 +296,22 @@ async fn a_proxy_is_gone_through() {
 #[tokio::test]
 async fn a_company_has_its_own_authority() {
     let desk = Desk::new().await;
-    let key = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out ca.pem -days 1 -subj /CN=localhost \
-               -addext subjectAltName=DNS:localhost";
-    let mut openssl = desk.command("openssl");
-    openssl.args(key.split_whitespace()).stdin(Stdio::null());
-    assert_eq!(finished(openssl, "").await.code, 0);
+    for made in [
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=Acme",
+        "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -CA ca.pem -CAkey ca.key -subj /CN=localhost \
+         -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
+    ] {
+        let mut openssl = desk.command("openssl");
+        openssl.args(made.split_whitespace()).stdin(Stdio::null());
+        let ran = finished(openssl, "").await;
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
     let body =
         r#"{"username":"maya@corp","name":"Maya","groups":[],"issuer":"i","subject":"1","machine":false}"#;
     desk.write("api/v1/whoami", &format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}"));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = desk.command("openssl");
-    let serve = format!("s_server -accept 127.0.0.1:{port} -cert ca.pem -key key.pem -HTTP -quiet");
+    let serve = format!("s_server -accept 127.0.0.1:{port} -cert cert.pem -key key.pem -HTTP -quiet");
     let _server = server.args(serve.split(' ')).stdin(Stdio::null()).spawn().unwrap();
     while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -50,7 +50,7 @@ pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
     let line: Vec<String> = std::env::args().skip_while(|word| word != "--").skip(3).collect();
     let typed = Typed::read(&line);
     let Some((service, environment)) =
-        typed.service.or_else(|| pick::only_service_of_folder()).zip(typed.environment)
+        typed.service.or_else(pick::only_service_of_folder).zip(typed.environment)
     else {
         return Vec::new();
     };

@@ -61,7 +61,7 @@ impl Progress {
 
 /// What is true now, in a few lines.
 fn plain(deploy: &Deploy) -> Vec<String> {
-    let mut lines = vec![format!("{} to {}", clean(&deploy.title), deploy.environment)];
+    let mut lines = vec![clean(&wording::titled(deploy))];
     let now = deploy.steps.iter().find(|step| matches!(step.state.as_str(), "now" | "failed"));
     lines.push(match now {
         Some(step) if step.detail.is_empty() => clean(&step.title),
@@ -78,7 +78,7 @@ fn picture(deploy: &Deploy) -> Vec<Vec<Piece>> {
     let piece = |tint, text: &str| (tint, text.to_string());
     let mut lines = vec![vec![
         piece(Tint::Bold, &deploy.title),
-        piece(Tint::Plain, &format!(" to {}", deploy.environment)),
+        piece(Tint::Plain, &format!(" {} {}", wording::preposition(deploy), deploy.environment)),
         piece(
             Tint::Dim,
             &deploy.replaces.as_ref().map(|was| format!("  replaces {was}")).unwrap_or_default(),

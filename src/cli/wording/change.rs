@@ -14,9 +14,18 @@ pub struct Outcome {
     pub exit: Exit,
 }
 
+/// "Deploy checkout-api v1.1.0 to staging", "Restart checkout-api in staging".
+pub fn titled(deploy: &Deploy) -> String {
+    format!("{} {} {}", deploy.title, preposition(deploy), deploy.environment)
+}
+
+pub fn preposition(deploy: &Deploy) -> &'static str {
+    if deploy.action == "deploy" { "to" } else { "in" }
+}
+
 pub fn outcome(deploy: &Deploy) -> Outcome {
     let id = deploy.id;
-    let what = format!("{} to {}", deploy.title, deploy.environment);
+    let what = titled(deploy);
     let why = deploy.why.as_ref().map(|why| format!(" {why}")).unwrap_or_default();
     let (tint, sentence, hint, exit) = match deploy.state.as_str() {
         "succeeded" => (Tint::Good, format!("Done: {what}."), None, Exit::Done),
@@ -136,8 +145,7 @@ pub fn check(check: &Check) -> String {
 
 /// What somebody who approves has to know.
 pub fn decision(deploy: &Deploy) -> Vec<String> {
-    let mut lines =
-        vec![format!("{} to {}, asked for by {}", deploy.title, deploy.environment, deploy.requester)];
+    let mut lines = vec![format!("{}, asked for by {}", titled(deploy), deploy.requester)];
     lines.extend(deploy.replaces.as_ref().map(|was| format!("replaces  {was}")));
     lines.extend(deploy.image_digest.as_ref().map(|digest| format!("image     {digest}")));
     if !deploy.reason.is_empty() {
@@ -149,7 +157,7 @@ pub fn decision(deploy: &Deploy) -> Vec<String> {
 }
 
 pub fn approved(deploy: &Deploy) -> String {
-    let what = clean(&format!("{} to {}", deploy.title, deploy.environment));
+    let what = clean(&titled(deploy));
     match deploy.state.as_str() {
         "awaiting_approval" => format!("Approved: {what}. {}", clean(&who_approves(deploy))),
         _ => format!("Approved: {what}. It runs by itself now."),
@@ -157,7 +165,7 @@ pub fn approved(deploy: &Deploy) -> String {
 }
 
 pub fn rejected(deploy: &Deploy) -> String {
-    clean(&format!("Rejected: {} to {}. {} is told.", deploy.title, deploy.environment, deploy.requester))
+    clean(&format!("Rejected: {}. {} is told.", titled(deploy), deploy.requester))
 }
 
 #[cfg(test)]
