@@ -13,6 +13,7 @@
 //! | slices | [`catalogue`] [`deploy`] [`logs`] [`home`] [`audit`] |
 //! | api | [`api`]: the slices for programs, and the OpenAPI document of it |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
+//! | the command | [`api::types`], the shapes of the API, and [`cli`], which knows nothing else of the portal |
 //!
 //! [`app::AppState`] is what handlers share.
 
@@ -21,6 +22,7 @@ pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;

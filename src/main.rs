@@ -3,21 +3,35 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
+use pilothouse::cli::{Exit, Globals, MANUAL, Verb};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Pilothouse, the developer portal that acts as you.
+/// Pilothouse, the developer portal that acts as you: its command, and the portal itself.
 #[derive(Parser)]
-#[command(name = "platform", version)]
+#[command(name = "platform", version, after_long_help = MANUAL, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    globals: Globals,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Client(Verb),
+    #[command(flatten)]
+    Portal(Portal),
+}
+
+/// What the platform team runs.
+#[derive(Subcommand)]
+enum Portal {
     /// Runs the portal.
     Serve {
         /// The configuration file; pilothouse.example.toml documents every key.
@@ -26,6 +40,7 @@ enum Command {
     },
     /// Reads the configuration and says what is wrong with it.
     Check {
+        /// The configuration file.
         #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
         config: PathBuf,
     },
@@ -33,6 +48,7 @@ enum Command {
     Import {
         /// Files or folders; without any, those of the configuration.
         paths: Vec<PathBuf>,
+        /// The configuration file.
         #[arg(long, default_value = "pilothouse.toml", env = "PILOTHOUSE_CONFIG")]
         config: PathBuf,
     },
@@ -44,28 +60,42 @@ enum Command {
     IdentityProvider(pilothouse::demo::Arguments),
 }
 
+/// No runtime yet: a call like `platform status` is over before the portal's would have started.
+fn main() -> ExitCode {
+    CompleteEnv::with_factory(Cli::command).complete();
+    let Cli { command, globals } = Cli::parse();
+    match command {
+        Command::Client(verb) => pilothouse::cli::run(verb, &globals, Cli::command()).into(),
+        Command::Portal(_) if !globals.is_empty() => {
+            let why = "--context, --ca-file and --output are for commands that ask a portal";
+            Cli::command().error(ErrorKind::ArgumentConflict, why).exit()
+        }
+        Command::Portal(verb) => run(verb),
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run(verb: Portal) -> ExitCode {
     pilothouse::server::prepare_process();
-    let done = match Cli::parse().command {
-        Command::Serve { config } => pilothouse::server::serve(&config).await,
-        Command::Check { config } => pilothouse::server::check(&config),
-        Command::Import { paths, config } => pilothouse::catalogue::command::run(&config, paths).await,
-        Command::Routes => {
+    let done = match verb {
+        Portal::Serve { config } => pilothouse::server::serve(&config).await,
+        Portal::Check { config } => pilothouse::server::check(&config),
+        Portal::Import { paths, config } => pilothouse::catalogue::command::run(&config, paths).await,
+        Portal::Routes => {
             pilothouse::server::print_routes();
             Ok(())
         }
-        Command::Openapi => {
+        Portal::Openapi => {
             pilothouse::api::print();
             Ok(())
         }
-        Command::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,
+        Portal::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
     }
 }

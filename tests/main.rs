@@ -11,6 +11,7 @@ mod apply;
 mod audit;
 mod authorization;
 mod catalogue;
+mod cli;
 mod deploys;
 mod kube_cluster;
 mod kube_rules;

@@ -28,7 +28,7 @@ mod store;
 pub mod view;
 mod walk;
 mod wording;
-mod yaml;
+pub mod yaml;
 
 pub use import::{Report, Request, import};
 pub use mistake::{Problem, Severity};

@@ -1,9 +1,11 @@
 //! A small world for each test: its own database, its own identity provider with the sample people, and a portal,
 //! all in this process and on ports of their own. `world.as_("maya")` is a browser that really signed in.
 
+pub mod api;
 mod browser;
 pub mod cluster;
 mod database;
+pub mod desk;
 pub mod forger;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,47 @@
+//! `platform inbox`: what waits for you, and what waits for others.
+
+use jiff::Timestamp;
+
+use super::args::Globals;
+use super::failure::{Exit, Failure};
+use super::portal::Portal;
+use super::print::{Out, Paint, Tint, note};
+use super::table::{Cell, Table};
+use super::wording;
+use crate::api::types::{Deploy, Inbox};
+
+pub async fn run(globals: &Globals) -> Result<Exit, Failure> {
+    let portal = Portal::of(globals)?;
+    let inbox: Inbox = portal.get(portal.url(&["approvals"])).await?;
+    if inbox.yours.is_empty() && inbox.others.is_empty() {
+        note("Nothing waits for approval.");
+    } else if !inbox.yours.is_empty() {
+        note("Look at one and decide: platform approve ID, platform reject ID.");
+    }
+    Out::new(globals).value(&inbox, |paint| rows(&inbox, Timestamp::now(), paint))
+}
+
+fn rows(inbox: &Inbox, now: Timestamp, paint: Paint) -> String {
+    let mut table = Table::new(["ID", "FOR", "SERVICE", "ENVIRONMENT", "WHAT", "BY", "EXPIRES"]);
+    let mut add = |whose: &str, tint, deploy: &Deploy| {
+        table.row([
+            Cell::tinted(Tint::Bold, deploy.id.to_string()),
+            Cell::tinted(tint, whose),
+            (&deploy.service).into(),
+            (&deploy.environment).into(),
+            wording::what(deploy).into(),
+            (&deploy.requester).into(),
+            deploy.expires.map(|at| wording::until(at, now)).unwrap_or_default().into(),
+        ]);
+        if !deploy.reason.is_empty() {
+            table.below(Tint::Dim, &deploy.reason);
+        }
+    };
+    for deploy in &inbox.yours {
+        add("you", Tint::Warn, deploy);
+    }
+    for deploy in &inbox.others {
+        add("others", Tint::Dim, deploy);
+    }
+    table.text(paint)
+}
