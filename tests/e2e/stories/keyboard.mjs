@@ -11,8 +11,10 @@ test('⌘K opens the palette, typing finds, Enter goes there', async (stage) => 
   await page.keyboard.press('Control+k');
   const palette = page.getByRole('dialog', { name: 'Search' });
   await palette.waitFor();
+  const found = page.waitForResponse((answer) => /[?&]q=ledg(&|$)/.test(answer.url()));
   await page.keyboard.type('ledg');
-  await palette.getByRole('option', { name: /ledger/ }).first().waitFor();
+  await found;   // what stood there before may name ledger as well
+  await palette.getByRole('option').first().filter({ hasText: 'ledger' }).waitFor();
   await expectAccessible(page, 'the open palette');
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowUp');
