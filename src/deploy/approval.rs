@@ -7,8 +7,8 @@ use jiff_sqlx::ToSqlx;
 use serde::Deserialize;
 use sqlx::types::Json;
 
-use super::deploy::{self, Deploy, DeployId, Digest, Event};
 use super::confirm;
+use super::deploy::{self, Deploy, DeployId, Digest, Event};
 use super::gates::{self, Refusal, Verdict};
 use super::look::{self, Missing};
 use super::show;

@@ -187,7 +187,13 @@ fn is_one_active(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some("deploys_one_active")
 }
 
-async fn rest(app: &App, deploy: &Deploy, seconds: f64, note: Note, seen: &look::Look) -> anyhow::Result<Claim> {
+async fn rest(
+    app: &App,
+    deploy: &Deploy,
+    seconds: f64,
+    note: Note,
+    seen: &look::Look,
+) -> anyhow::Result<Claim> {
     let mut tx = app.db.begin().await?;
     let progress = seen.progress(deploy, Some(note)).filter(|_| !matches!(seen.decisive, Seen::Nothing));
     store::rest(&mut tx, deploy, seconds.max(0.0), progress.as_ref()).await?;

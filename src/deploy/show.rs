@@ -219,8 +219,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         Err(Refusal::NotWaiting(_)) => Decision::NotWaiting,
         Err(refusal) => Decision::Refused(refusal.sentence()),
     };
-    let confirmation =
-        matches!(decision, Decision::Open).then(|| Confirmation::of(app, &deploy, &decided));
+    let confirmation = matches!(decision, Decision::Open).then(|| Confirmation::of(app, &deploy, &decided));
     let place = &deploy.place;
     let url = format!("/services/{}", place.service);
     let name = format!("Deployment {}", deploy.id);

@@ -10,7 +10,8 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::deploy::{
-    Action, CheckMade, Deploy, DeployId, Digest, Event, ImageChange, Place, Policy, Progress, ShownDiff, State, apply,
+    Action, CheckMade, Deploy, DeployId, Digest, Event, ImageChange, Place, Policy, Progress, ShownDiff,
+    State, apply,
 };
 use super::gates::{Approver, Verdict};
 use crate::auth::Person;
