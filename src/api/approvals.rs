@@ -60,11 +60,14 @@ pub async fn decide(
     Path(id): Path<DeployId>,
     Body(new): Body<NewDecision>,
 ) -> Result<Json<Deploy>> {
-    expect_unmoved(&headers, &read(&app, &user, id).await?)?;
+    let before = read(&app, &user, id).await?;
+    expect_unmoved(&headers, &before)?;
     let decision = Decision {
         decision: if new.approve { Verdict::Approve } else { Verdict::Reject },
         note: new.note,
         seen: Digest(new.seen),
+        // A page asks to type it, so that a hand that is quicker than the head is stopped; `seen` was looked up.
+        confirm: before.service,
     };
     match deploy::take_decision(&app, &user, &origin, id, &decision).await? {
         Ok(deploy) => match &deploy.state {
@@ -90,5 +93,6 @@ pub fn refuse(refusal: &Refusal) -> Refused {
         | Refusal::SeenOther
         | Refusal::TooLateToCancel(_) => Error::Conflict(sentence).into(),
         Refusal::NoteNeeded => Refused::field("note", sentence),
+        Refusal::NameNeeded(_) => Refused::field("confirm", sentence),
     }
 }

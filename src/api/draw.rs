@@ -176,7 +176,7 @@ pub fn versions(plan: deploy::Plan) -> Vec<Version> {
         .map(|offer| Version {
             version: offer.version,
             created: offer.created,
-            runs_in: offer.runs_in,
+            runs_in: offer.runs_in.into_iter().map(|(environment, _)| environment).collect(),
             refused: offer.refused,
         })
         .collect()

@@ -55,7 +55,8 @@ pub async fn versions(
 ) -> Result<Json<Page<Version>>> {
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
-    let plan = deploy::plan(&app, &user, service, environment, &Wish::default()).await?;
+    let mut plan = deploy::plan(&app, &user, service, environment, &Wish::default()).await?;
+    plan.offer(&app, service).await?;
     if let Some(why) = plan.no_versions {
         return Err(Error::Unavailable(why).into());
     }
