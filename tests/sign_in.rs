@@ -9,8 +9,8 @@ use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::support::forger::{Forger, honest, unsigned};
 use crate::support::cluster::eventually;
+use crate::support::forger::{Forger, honest, unsigned};
 use crate::support::{Browser, World, listen};
 
 /// How many sessions there are.
