@@ -1,5 +1,6 @@
 // A browser's part in the bench: signing in as a person does, and clicking Deploy.
 //   node bench/portal.mjs sign-in URL USER                                  prints the session's cookie
+//   node bench/portal.mjs token URL COOKIE                                   prints a token of theirs
 //   node bench/portal.mjs turns URL COOKIE AUDIT-LOG ROUNDS IMAGE KUBECTL…   prints "PORTAL-MS KUBECTL-MS" a round
 import { spawnSync } from 'node:child_process'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
@@ -145,6 +146,16 @@ async function turns(cookie, log, rounds, image, kubectl) {
   }
 }
 
+// A token that may read, made on the page of tokens.
+async function makeToken(cookie) {
+  const form = [['name', 'bench'], ['scope', 'read'], ['expires_days', '1']]
+  const page = await new Browser(cookie).open(`${base}/settings/tokens`, form)
+  const [token] = /ph_[\w-]{43}/.exec(page.text) ?? []
+  if (!token) throw new Error(`no token was made (${page.status}): ${page.text.replace(/<[^>]*>|\s+/g, ' ').slice(0, 400)}`)
+  return token
+}
+
 if (verb === 'sign-in') console.log(await signIn(rest[0]))
+else if (verb === 'token') console.log(await makeToken(rest[0]))
 else if (verb === 'turns') await turns(rest[0], rest[1], Number(rest[2]), rest[3], rest.slice(4))
 else throw new Error(`what is '${verb}'?`)
