@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::cluster::eventually;
 use crate::support::{Browser, Page, World, with_form};
 
 /// Signed in as this person, with a token made on the settings page.
@@ -265,6 +266,12 @@ async fn a_form_with_nothing_in_it_says_what_to_mend() {
 async fn services_come_by_pages_and_an_unknown_one_names_the_nearest() {
     let world = world().await;
     let maya = program(&world, "maya", &["read"]).await;
+    // What runs where is put together a moment after the catalogue was read, and an answer is kept for a second.
+    let listed = async || {
+        let page = json(&maya.get("/api/v1/services?limit=7").await);
+        page["items"].as_array().filter(|items| !items.is_empty()).map(drop)
+    };
+    eventually("services are listed", listed).await;
     let (mut names, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = json(&maya.get(&format!("/api/v1/services?limit=7{cursor}")).await);

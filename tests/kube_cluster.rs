@@ -52,6 +52,7 @@ impl Ground {
         });
         create::<RoleBinding>(Api::namespaced(admin.clone(), &namespace), binding).await;
         let maya = portal.as_user(&identity("maya", &["payments"]));
+        support::cluster::until_allowed(&maya, &namespace).await;
         Self { namespace, admin, portal, maya }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -53,6 +54,7 @@ impl Sandbox {
         // No pod is admitted before its service account is there.
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), name);
         eventually("the service account", async || accounts.get_opt("default").await.unwrap()).await;
+        until_allowed(&self.maya(), name).await;
     }
 
     /// Gives one person these rights, as `rules` of a Role.
@@ -135,6 +137,13 @@ pub async fn connect(kubeconfig: PathBuf) -> PortalClient {
         context: None,
     };
     Clusters::connect(&[cluster]).await.unwrap().get("dev").clone()
+}
+
+/// The authorizer reads a new binding a moment after it was made.
+pub async fn until_allowed(user: &UserClient, namespace: &str) {
+    let deployments = user.api::<Deployment>(namespace);
+    eventually("the right to look", async || deployments.list(&Default::default()).await.ok().map(drop))
+        .await;
 }
 
 /// What a controller does in its own time: asked again until it is there, for at most half a minute.
