@@ -26,6 +26,8 @@ CMD ["sh", "-euc", "while read -r name; do for tag in layouts/v*; do ./crane pus
 
 # --- The portal.
 FROM rust:1.95-slim-trixie AS build
+# The allocator is built from its C source.
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # Queries are checked against the recorded schema in .sqlx, so that no database is needed to build.

@@ -9,7 +9,7 @@ begin_bench() {
   RUN_DIR=$FOLDER/run LOG_DIR=$FOLDER/logs SHORT=0
   mkdir -p "$RUN_DIR" "$LOG_DIR"
   with_lock "$FOLDER/lock"
-  need_debian_packages wrk=wrk node=nodejs curl=curl cc=gcc
+  need_debian_packages wrk=wrk node=nodejs curl=curl cc=gcc make=make
   need_rust
   trap 'stop_all' EXIT
   trap 'exit 130' INT TERM HUP
