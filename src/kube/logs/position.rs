@@ -71,6 +71,11 @@ impl Positions {
         self.0.retain(|known, _| keys.contains(known.as_str()));
     }
 
+    /// The time of the newest line that was read.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.0.values().max().map(|position| position.at())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

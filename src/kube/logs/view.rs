@@ -114,6 +114,8 @@ pub struct View {
     resume: Positions,
     /// Begun without a position: show what the rings have.
     fresh: bool,
+    /// The newest line that the reader had before this view began.
+    seen: Option<Timestamp>,
     pods: BTreeMap<String, Pod>,
     /// The pods as the person sees them, asked for again and again.
     listing: Option<JoinHandle<kube::Result<Vec<Pod>>>>,
@@ -176,6 +178,7 @@ impl View {
             place,
             selection,
             fresh: resume.is_none(),
+            seen: resume.as_ref().and_then(Positions::latest),
             resume: resume.unwrap_or_default(),
             pods: BTreeMap::new(),
             listing: None,
@@ -260,7 +263,8 @@ impl View {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let name = pod.metadata.name.clone().unwrap_or_default();
         let shown = self.selection.pods.is_empty() || self.selection.pods.contains(&name);
-        if self.listed_once && shown && !self.pods.contains_key(&uid) {
+        let is_new = if self.listed_once { !self.pods.contains_key(&uid) } else { self.came_meanwhile(&pod) };
+        if is_new && shown {
             let containers = pod.spec.as_ref().map(|spec| &spec.containers);
             let image = containers.and_then(|all| all.first()?.image.clone()).unwrap_or_default();
             self.markers.push_back(Marker::Started { pod: name, image });
@@ -282,6 +286,16 @@ impl View {
             self.join(instance);
         }
         self.pods.insert(uid, pod);
+    }
+
+    /// Whether a pod came between what the reader has seen already and this view's first look. Kubernetes tells the
+    /// second in which a pod was made.
+    fn came_meanwhile(&self, pod: &Pod) -> bool {
+        let (Some(seen), Some(made)) = (self.seen, pod.metadata.creation_timestamp.as_ref()) else {
+            return false;
+        };
+        let unknown = instances(pod).iter().all(|(instance, _)| self.resume.get(&instance.id).is_none());
+        unknown && made.0.as_second() >= seen.as_second()
     }
 
     fn remove(&mut self, uid: &str) {
