@@ -302,15 +302,18 @@ async fn services_come_by_pages_and_an_unknown_one_names_the_nearest() {
 async fn an_answer_that_one_has_is_not_sent_again() {
     let world = world().await;
     let maya = program(&world, "maya", &["read"]).await;
-    let page = maya.get("/api/v1/services/checkout-api").await;
-    let tag = page.header("etag").to_string();
-    assert!(tag.starts_with('"'), "{tag}");
-    let request = maya.request(Method::GET, "/api/v1/services/checkout-api").header("if-none-match", &tag);
-    let again = maya.send(request).await;
-    assert_eq!(
-        (again.status, again.text.as_str(), again.header("etag")),
-        (StatusCode::NOT_MODIFIED, "", &*tag)
-    );
+    // Other tests move what runs in the same cluster, so what is asked for here runs nowhere; and again, because the
+    // watch may still be reading.
+    let address = "/api/v1/services/feature-store";
+    eventually("the same answer twice", async || {
+        let page = maya.get(address).await;
+        let tag = page.header("etag").to_string();
+        assert!(tag.starts_with('"'), "{tag}");
+        let again = maya.send(maya.request(Method::GET, address).header("if-none-match", &tag)).await;
+        assert_eq!(again.text.is_empty(), again.status == StatusCode::NOT_MODIFIED);
+        (again.status == StatusCode::NOT_MODIFIED && again.header("etag") == tag).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use pilothouse::kube::ownership::{
 use pilothouse::kube::{Refusal, UserClient};
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Sandbox, connect, eventually};
-use crate::support::{listen, state};
+use crate::support::cluster::{Sandbox, audited, connect, eventually};
+use crate::support::listen;
 
 const V1: &str = "127.0.0.1:5000/payments/checkout-api:v1.0.0";
 const V2: &str = "127.0.0.1:5000/payments/checkout-api:v1.1.0";
@@ -162,7 +162,11 @@ async fn the_same_apply_again_changes_nothing() {
     assert!(first.changed && !again.changed);
     assert_eq!(first.generation, again.generation);
     // One write of a new generation, by maya and not by the portal.
-    let writers = generation_writers(&sandbox.namespace, "web", first.generation);
+    let writers = eventually("the write in the audit log", async || {
+        let writers = generation_writers(&sandbox.namespace, "web", first.generation);
+        (!writers.is_empty()).then_some(writers)
+    })
+    .await;
     assert_eq!(writers, [("pilothouse".to_string(), "maya@acme.example".to_string())]);
 }
 
@@ -548,13 +552,12 @@ fn changed_lines(before: &str, after: &str) -> Vec<String> {
         .collect()
 }
 
-/// Who wrote this generation of a Deployment, from the API server's audit log: (who asked, in whose name).
+/// Who wrote this generation of a Deployment, from the API server's audit log: (who asked, in whose name). The line of
+/// a write comes after its answer, so it may not be there yet.
 fn generation_writers(namespace: &str, name: &str, generation: i64) -> Vec<(String, String)> {
-    let log = std::fs::read_to_string(state().join("cluster/audit.log")).unwrap();
     let mut versions = std::collections::BTreeSet::new();
-    log.lines()
-        .filter(|line| line.contains(namespace))
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+    audited(namespace)
+        .into_iter()
         .filter(|event| {
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let object = &event["responseObject"];

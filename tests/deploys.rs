@@ -7,8 +7,8 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use pilothouse::events::{Chain, verify_chain};
 use serde_json::{Value, json};
 
-use crate::support::cluster::Sandbox;
-use crate::support::{Browser, World, state};
+use crate::support::cluster::{Sandbox, audited};
+use crate::support::{Browser, World};
 
 const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -161,10 +161,8 @@ pub async fn image(sandbox: &Sandbox) -> String {
 
 /// Writes to the Deployment that changed its generation, from the API server's audit log: (person, generation).
 pub fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
-    let log = std::fs::read_to_string(state().join("cluster/audit.log")).unwrap();
     let mut seen = Vec::new();
-    for line in log.lines().filter(|line| line.contains(&sandbox.namespace)) {
-        let event: Value = serde_json::from_str(line).unwrap();
+    for event in audited(&sandbox.namespace) {
         let object = &event["objectRef"];
         let is_write = object["resource"] == "deployments"
             && object["subresource"].is_null()

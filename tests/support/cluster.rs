@@ -146,6 +146,15 @@ pub async fn until_allowed(user: &UserClient, namespace: &str) {
         .await;
 }
 
+/// What the API server's audit log has about a namespace, oldest first. It is being written to, so its last line may
+/// be half of one.
+pub fn audited(namespace: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(super::state().join("cluster/audit.log")).unwrap();
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let lines = whole.lines().filter(|line| line.contains(namespace));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// What a controller does in its own time: asked again until it is there, for at most half a minute.
 pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     for _ in 0..300 {
