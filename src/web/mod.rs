@@ -4,6 +4,7 @@
 pub mod assets;
 pub mod diff;
 pub mod error;
+pub mod escape;
 mod failure;
 pub mod filters;
 pub mod form;
