@@ -1,7 +1,7 @@
 //! May this person do that in a cluster? The cluster's own authorizer decides (SubjectAccessReview); its answers
 //! are kept for a few seconds, because one page asks the same thing for several buttons.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use moka::future::Cache;
@@ -24,12 +24,32 @@ struct Question {
     name: Option<String>,
 }
 
-/// Recent answers of the clusters' authorizers.
-pub struct Reviews(Cache<Question, Allowed>);
+/// Recent answers of the clusters' authorizers, and which clusters gave none.
+pub struct Reviews {
+    answers: Cache<Question, Allowed>,
+    /// Since when a cluster has not answered in time.
+    silent: Cache<String, Instant>,
+}
 
 impl Default for Reviews {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(50_000).time_to_live(KEEP).build())
+        Self {
+            answers: Cache::builder().max_capacity(50_000).time_to_live(KEEP).build(),
+            silent: Cache::builder().time_to_live(FORGIVEN).build(),
+        }
+    }
+}
+
+/// After this long a silent cluster is waited for like any other.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// How long to wait for a cluster that gave no answer this long ago; None: not at all. A page asks several questions
+/// one after the other, and during an outage each of them would wait in full.
+fn patience(silent_for: Option<Duration>) -> Option<Duration> {
+    match silent_for {
+        None => Some(CALL_TIMEOUT),
+        Some(recent) if recent < Duration::from_secs(3) => None,
+        Some(_) => Some(Duration::from_millis(500)),
     }
 }
 
@@ -50,21 +70,31 @@ pub async fn review(app: &App, person: &Person, cluster: &str, wanted: Wanted<'_
         namespace: wanted.namespace.into(),
         name: wanted.name.map(Into::into),
     };
-    if let Some(answer) = app.reviews.0.get(&question).await {
+    let Reviews { answers, silent } = &app.reviews;
+    if let Some(answer) = answers.get(&question).await {
         return Ok(answer);
     }
-    let asked =
-        tokio::time::timeout(CALL_TIMEOUT, app.clusters.get(cluster).review(&identity, &wanted)).await;
+    let away = || {
+        Error::Unavailable(format!(
+            "The cluster {cluster} does not answer, so it can’t say what you may see."
+        ))
+    };
+    let silent_for = silent.get(cluster).await.map(|at| at.elapsed());
+    let patience = patience(silent_for).ok_or_else(away)?;
+    let asked = tokio::time::timeout(patience, app.clusters.get(cluster).review(&identity, &wanted)).await;
+    match &asked {
+        Err(_) => silent.insert(cluster.into(), Instant::now()).await,
+        Ok(_) if silent_for.is_some() => silent.invalidate(cluster).await,
+        Ok(_) => {}
+    }
     let answer = asked
         .context("timed out")
         .and_then(|answer| answer.context("refused the question"))
         .map_err(|error| {
             tracing::warn!(cluster, error = format!("{error:#}"), "access review failed");
-            Error::Unavailable(format!(
-                "The cluster {cluster} does not answer, so it can’t say what you may see."
-            ))
+            away()
         })?;
-    app.reviews.0.insert(question, answer.clone()).await;
+    answers.insert(question, answer.clone()).await;
     Ok(answer)
 }
 
@@ -79,4 +109,17 @@ pub async fn may_view(app: &App, person: &Person, cluster: &str, namespace: &str
         name: None,
     };
     Ok(review(app, person, cluster, wanted).await?.allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_gave_no_answer_is_not_waited_for_again_and_again() {
+        let after = |millis| patience(Some(Duration::from_millis(millis)));
+        assert_eq!(patience(None), Some(CALL_TIMEOUT));
+        assert_eq!((after(0), after(2_999)), (None, None));
+        assert_eq!(after(3_000), Some(Duration::from_millis(500)));
+    }
 }
