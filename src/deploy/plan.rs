@@ -396,7 +396,7 @@ impl Plan {
             Ok(reference) => reference,
             Err(why) => {
                 let detail = format!(
-                    "{why}. Give a tag such as v1.2.3, or a whole reference such as {repository}:v1.2.3."
+                    "{why} Give a tag such as v1.2.3, or a whole reference such as {repository}:v1.2.3."
                 );
                 self.checks.push(Check::bad(format!("“{version}” names no image"), detail, None));
                 return Ok(None);
