@@ -11,8 +11,8 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use pilothouse::catalogue::{Run, Service};
 use pilothouse::deploy::render::{Release, render};
 use pilothouse::kube::apply::{
-    self, FIELD_MANAGER, Marks, RESTART_MANAGER, apply_managed, carries_marker, image_patch, owned_images,
-    restart_patch, runs_images, set_bounds, take_over,
+    self, FIELD_MANAGER, Fence, Marks, RESTART_MANAGER, apply_managed, carries_marker, image_patch,
+    owned_images, restart_patch, runs_images, set_bounds, take_over,
 };
 use pilothouse::kube::dry_run::{PodStart, dry_run, pod_would_start, quota_after, with_defaults};
 use pilothouse::kube::ownership::{
@@ -22,6 +22,7 @@ use pilothouse::kube::{Refusal, UserClient};
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Sandbox, audited, connect, eventually};
+use crate::support::gateway;
 use crate::support::listen;
 
 const V1: &str = "127.0.0.1:5000/payments/checkout-api:v1.0.0";
@@ -75,6 +76,15 @@ fn marks(deploy: &str) -> Marks {
     Marks { deploy: Some(deploy.into()), approval: None }
 }
 
+/// Whoever writes here is the only one.
+struct Open;
+
+impl Fence for Open {
+    async fn stands(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 /// A deploy of the image, as the engine does it: without force.
 async fn deploy(
     user: &UserClient,
@@ -82,7 +92,7 @@ async fn deploy(
     image: &str,
     id: &str,
 ) -> Result<apply::Applied, Refusal> {
-    apply::apply(user, &image_patch(namespace, "web", &images(image), &marks(id)), FIELD_MANAGER).await
+    apply::apply(user, &image_patch(namespace, "web", &images(image), &marks(id)), FIELD_MANAGER, &Open).await
 }
 
 fn holders(deployment: &Deployment) -> Vec<Manager> {
@@ -94,14 +104,16 @@ fn holders(deployment: &Deployment) -> Vec<Manager> {
 
 async fn restart(user: &UserClient, namespace: &str, id: &str) -> apply::Applied {
     let asked = "2026-11-23T14:02:00Z".parse().unwrap();
-    apply::apply(user, &restart_patch(namespace, "web", id, asked), RESTART_MANAGER).await.unwrap()
+    apply::apply(user, &restart_patch(namespace, "web", id, asked), RESTART_MANAGER, &Open).await.unwrap()
 }
 
 /// A Deployment whose image the portal has taken over already.
 async fn taken_over(sandbox: &Sandbox) -> Api<Deployment> {
     let deployments = made_by_kubectl(sandbox).await;
     let agreed = listed(&holders(&deployments.get("web").await.unwrap())).unwrap();
-    take_over(&sandbox.maya(), &sandbox.namespace, "web", &images(V2), &agreed, &marks("1")).await.unwrap();
+    take_over(&sandbox.maya(), &sandbox.namespace, "web", &images(V2), &agreed, &marks("1"), &Open)
+        .await
+        .unwrap();
     deployments
 }
 
@@ -121,7 +133,7 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
 
     // Agreed to for somebody else: nothing is forced.
     let refusal =
-        take_over(&maya, namespace, "web", &images(V2), "kubectl-set", &marks("1")).await.unwrap_err();
+        take_over(&maya, namespace, "web", &images(V2), "kubectl-set", &marks("1"), &Open).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Conflict { .. }), "{refusal:?}");
     assert!(runs_images(&deployments.get("web").await.unwrap(), &images(V3)));
 
@@ -132,7 +144,7 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
         [format!("-image: {V3}"), format!("+image: {V2}"),]
     );
     let agreed = listed(&managers).unwrap();
-    let applied = take_over(&maya, namespace, "web", &images(V2), &agreed, &marks("1")).await.unwrap();
+    let applied = take_over(&maya, namespace, "web", &images(V2), &agreed, &marks("1"), &Open).await.unwrap();
     let after = deployments.get("web").await.unwrap();
     assert_eq!(applied.generation, before.metadata.generation.unwrap() + 1);
     assert!(carries_marker(&after, "1") && runs_images(&after, &images(V2)));
@@ -184,7 +196,7 @@ async fn deploys_restarts_and_scales_never_undo_one_another() {
 
     let restarted = restart(&maya, namespace, "2").await;
     assert!(restarted.changed && !restart(&maya, namespace, "2").await.changed);
-    let scaled = apply::scale(&maya, namespace, "web", 1, 3).await.unwrap();
+    let scaled = apply::scale(&maya, namespace, "web", 1, 3, &Open).await.unwrap();
     assert_eq!(scaled.generation, restarted.generation + 1);
     deploy(&maya, namespace, V3, "3").await.unwrap();
     restart(&maya, namespace, "4").await;
@@ -217,18 +229,18 @@ async fn a_scale_is_for_what_the_person_saw() {
         matches!(replicas_owner(&web), ReplicasOwner::Others { managers } if names(&managers) == "kubectl apply")
     );
 
-    let stale = apply::scale(&maya, namespace, "web", 2, 4).await;
+    let stale = apply::scale(&maya, namespace, "web", 2, 4, &Open).await;
     assert!(matches!(stale, Err(Refusal::Stale { .. })), "{stale:?}");
-    let applied = apply::scale(&maya, namespace, "web", 1, 3).await.unwrap();
+    let applied = apply::scale(&maya, namespace, "web", 1, 3, &Open).await.unwrap();
     assert!(applied.changed);
     assert_eq!(replicas_owner(&deployments.get("web").await.unwrap()), ReplicasOwner::Ours);
-    let again = apply::scale(&maya, namespace, "web", 1, 3).await.unwrap();
+    let again = apply::scale(&maya, namespace, "web", 1, 3, &Open).await.unwrap();
     assert_eq!((again.changed, again.generation), (false, applied.generation));
 
     // To zero and back. The API server does not remember who set a zero.
-    assert!(apply::scale(&maya, namespace, "web", 3, 0).await.unwrap().changed);
+    assert!(apply::scale(&maya, namespace, "web", 3, 0, &Open).await.unwrap().changed);
     assert_eq!(replicas_owner(&deployments.get("web").await.unwrap()), ReplicasOwner::Nobody);
-    assert!(apply::scale(&maya, namespace, "web", 0, 2).await.unwrap().changed);
+    assert!(apply::scale(&maya, namespace, "web", 0, 2, &Open).await.unwrap().changed);
 }
 
 #[tokio::test]
@@ -257,10 +269,10 @@ async fn an_autoscaler_keeps_the_replicas_and_a_person_its_bounds() {
     deploy(&maya, namespace, V3, "2").await.unwrap();
     assert_eq!(deployments.get("web").await.unwrap().spec.unwrap().replicas, Some(3));
 
-    let stale = set_bounds(&maya, namespace, "web", (1, 2), (2, 6)).await;
+    let stale = set_bounds(&maya, namespace, "web", (1, 2), (2, 6), &Open).await;
     assert!(matches!(stale, Err(Refusal::Stale { .. })), "{stale:?}");
-    assert!(set_bounds(&maya, namespace, "web", (3, 5), (2, 6)).await.unwrap().changed);
-    assert!(!set_bounds(&maya, namespace, "web", (3, 5), (2, 6)).await.unwrap().changed);
+    assert!(set_bounds(&maya, namespace, "web", (3, 5), (2, 6), &Open).await.unwrap().changed);
+    assert!(!set_bounds(&maya, namespace, "web", (3, 5), (2, 6), &Open).await.unwrap().changed);
 }
 
 #[tokio::test]
@@ -424,32 +436,32 @@ async fn a_managed_service_is_made_updated_scaled_and_handed_to_an_autoscaler() 
     let planned: Deployment = serde_json::from_value(plans[2].object.clone().unwrap()).unwrap();
     let start = pod_would_start(&maya, namespace, &planned.spec.unwrap().template).await;
     assert!(matches!(start, PodStart::WouldStart { .. }), "{start:?}");
-    let applied = apply_managed(&maya, &first, &marks("1")).await.unwrap();
+    let applied = apply_managed(&maya, &first, &marks("1"), &Open).await.unwrap();
     assert!(applied.iter().all(|applied| applied.changed) && applied.len() == 3);
 
     // The same again, and then a new image.
-    let again = apply_managed(&maya, &first, &marks("1")).await.unwrap();
+    let again = apply_managed(&maya, &first, &marks("1"), &Open).await.unwrap();
     assert!(again.iter().all(|applied| !applied.changed));
-    apply_managed(&maya, &objects(V2, json!({"replicas": 2})), &marks("2")).await.unwrap();
+    apply_managed(&maya, &objects(V2, json!({"replicas": 2})), &marks("2"), &Open).await.unwrap();
     let live = deployments.get("invoices").await.unwrap();
     assert!(carries_marker(&live, "2") && !carries_marker(&live, "1"));
 
     // A person scales it; the next deploy leaves that alone.
-    apply::scale(&maya, namespace, "invoices", 2, 4).await.unwrap();
-    apply_managed(&maya, &objects(V3, json!({"replicas": 2})), &marks("3")).await.unwrap();
+    apply::scale(&maya, namespace, "invoices", 2, 4, &Open).await.unwrap();
+    apply_managed(&maya, &objects(V3, json!({"replicas": 2})), &marks("3"), &Open).await.unwrap();
     assert_eq!(replicas().await, Some(4));
 
     // Handed to an autoscaler: the size does not fall to one on the way.
     let scaling = objects(V3, json!({"min": 2, "max": 6}));
-    apply_managed(&maya, &scaling, &marks("4")).await.unwrap();
+    apply_managed(&maya, &scaling, &marks("4"), &Open).await.unwrap();
     assert_eq!(replicas().await, Some(4));
-    set_bounds(&maya, namespace, "invoices", (2, 6), (3, 8)).await.unwrap();
-    apply_managed(&maya, &objects(V1, json!({"min": 2, "max": 6})), &marks("5")).await.unwrap();
+    set_bounds(&maya, namespace, "invoices", (2, 6), (3, 8), &Open).await.unwrap();
+    apply_managed(&maya, &objects(V1, json!({"min": 2, "max": 6})), &marks("5"), &Open).await.unwrap();
     let autoscalers: Api<HorizontalPodAutoscaler> = maya.api(namespace);
     assert_eq!(autoscalers.get("invoices").await.unwrap().spec.unwrap().max_replicas, 8);
 
     // And back to one: what is no longer rendered goes.
-    apply_managed(&maya, &objects(V1, json!({"replicas": 1})), &marks("6")).await.unwrap();
+    apply_managed(&maya, &objects(V1, json!({"replicas": 1})), &marks("6"), &Open).await.unwrap();
     assert!(
         autoscalers
             .get_opt("invoices")
@@ -477,8 +489,8 @@ async fn a_fixed_size_of_ours_is_kept_until_the_autoscaler_writes() {
         let release = Release { environment: "staging", namespace, image: V1, version: "v1" };
         render(&invoices(), &serde_json::from_value(run).unwrap(), release)
     };
-    apply_managed(&maya, &objects(json!({"replicas": 3})), &marks("1")).await.unwrap();
-    apply_managed(&maya, &objects(json!({"min": 2, "max": 6})), &marks("2")).await.unwrap();
+    apply_managed(&maya, &objects(json!({"replicas": 3})), &marks("1"), &Open).await.unwrap();
+    apply_managed(&maya, &objects(json!({"min": 2, "max": 6})), &marks("2"), &Open).await.unwrap();
     let deployments: Api<Deployment> = maya.api(namespace);
     assert_eq!(deployments.get("invoices").await.unwrap().spec.unwrap().replicas, Some(3));
 }
@@ -515,11 +527,7 @@ async fn a_cluster_that_does_not_answer_is_told_apart_from_one_that_says_no() {
 
 fn kubeconfig(name: &str, server: &str) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("{name}-{}.kubeconfig", server.rsplit(':').next().unwrap()));
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\n\
-         users: [{{name: c, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: c}}}}]\n"
-    );
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, gateway::kubeconfig_for(server)).unwrap();
     path
 }
 

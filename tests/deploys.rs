@@ -8,7 +8,7 @@ use pilothouse::events::{Chain, verify_chain};
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Sandbox, audited};
-use crate::support::{Browser, World};
+use crate::support::{Browser, Builder, World};
 
 const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -22,6 +22,11 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Self {
+        Self::open_in(|world| world).await
+    }
+
+    /// Where the portal is set up as `arrange` says.
+    pub async fn open_in(arrange: impl FnOnce(Builder) -> Builder) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({})).await;
         for sandbox in [&staging, &production] {
@@ -35,7 +40,7 @@ impl Shop {
         };
         let (from_staging, to_staging) = namespace("staging", &staging);
         let (from_production, to_production) = namespace("production", &production);
-        let world = World::builder()
+        let world = arrange(World::builder())
             .replace("paths = [\"demo/catalogue\"]", &format!("paths = [{:?}]", files.path()))
             .replace(&from_staging, &to_staging)
             .replace(&from_production, &to_production)
@@ -52,16 +57,16 @@ impl Shop {
         shop
     }
 
-    async fn maya(&self) -> Browser {
+    pub async fn maya(&self) -> Browser {
         self.world.as_("maya").await
     }
 
-    async fn omar(&self) -> Browser {
+    pub async fn omar(&self) -> Browser {
         self.world.as_("omar").await
     }
 
     /// Asks for a version as the form does, and gives back the number of the deploy.
-    async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
+    pub async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
         let page = self.ask(who, environment, version, "").await;
         page.parse().unwrap_or_else(|_| panic!("not sent: {page}"))
     }
@@ -85,7 +90,7 @@ impl Shop {
         }
     }
 
-    async fn state(&self, id: i64) -> String {
+    pub async fn state(&self, id: i64) -> String {
         sqlx::query_scalar("select state from deploys where id = $1")
             .bind(id)
             .fetch_one(&self.world.app.db)
@@ -188,7 +193,7 @@ fn hidden(html: &str, name: &str) -> String {
     rest.split('"').next().unwrap_or_default().to_string()
 }
 
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let started = std::time::Instant::now();
     while started.elapsed() < Duration::from_secs(120) {
         if let Some(found) = look().await {
@@ -200,7 +205,7 @@ async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 }
 
 /// The invariants of the engine that can be read off the outside after any run (I1, I5, and the audit chain).
-async fn invariants_hold(shop: &Shop) {
+pub async fn invariants_hold(shop: &Shop) {
     let db = &shop.world.app.db;
     let gaps: i64 = sqlx::query_scalar(
         "select count(*) from (select deploy, seq, row_number() over (partition by deploy order by seq) as n from events) e

@@ -13,6 +13,7 @@ mod authorization;
 mod catalogue;
 mod cli;
 mod deploys;
+mod faults;
 mod kube_cluster;
 mod kube_rules;
 mod logs;

@@ -4,7 +4,7 @@
 use super::deploy::{Action, Deploy, Event, ImageChange, Size};
 use super::look::{self, Look};
 use crate::app::App;
-use crate::kube::apply::{self, Applied, Marks};
+use crate::kube::apply::{self, Applied, Fence, Marks};
 use crate::kube::{Refusal, UserClient};
 
 /// How a write ended.
@@ -16,7 +16,8 @@ pub enum Wrote {
     Unknown(String),
 }
 
-pub async fn write(app: &App, deploy: &Deploy, seen: &Look) -> Wrote {
+/// `fence` says whether the deploy still is ours, right before each request that changes something.
+pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) -> Wrote {
     let user = match look::client(app, deploy) {
         Ok(user) => user,
         Err(error) => {
@@ -24,14 +25,16 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look) -> Wrote {
         }
     };
     let written = match &deploy.action {
-        Action::Deploy(change) | Action::RollBack { change, .. } => images(&user, deploy, change, seen).await,
+        Action::Deploy(change) | Action::RollBack { change, .. } => {
+            images(&user, deploy, change, seen, fence).await
+        }
         Action::Restart { workload } => {
             // The time of the request, not of the write: a repeated write must be the same write.
             let patch =
                 apply::restart_patch(&deploy.place.namespace, workload, &deploy.marker(), deploy.requested);
-            apply::apply(&user, &patch, apply::RESTART_MANAGER).await
+            apply::apply(&user, &patch, apply::RESTART_MANAGER, fence).await
         }
-        Action::Scale { workload, from, to } => scale(&user, deploy, workload, from, to).await,
+        Action::Scale { workload, from, to } => scale(&user, deploy, workload, from, to, fence).await,
     };
     match written {
         Ok(applied) => Wrote::Done(Event::Written {
@@ -53,13 +56,14 @@ async fn images(
     deploy: &Deploy,
     change: &ImageChange,
     seen: &Look,
+    fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let marks = Marks {
         deploy: Some(deploy.marker()),
         approval: (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone()),
     };
     if change.is_managed() {
-        let applied = apply::apply_managed(user, &change.objects, &marks).await?;
+        let applied = apply::apply_managed(user, &change.objects, &marks, fence).await?;
         let gone = || Refusal::NotFound { kind: "Deployment".into(), name: change.workload.clone() };
         return applied.into_iter().find(|object| object.kind == "Deployment").ok_or_else(gone);
     }
@@ -69,10 +73,10 @@ async fn images(
     let (namespace, workload) = (&deploy.place.namespace, &change.workload);
     match &change.take_over {
         // The one write with force, agreed to on the form. Every later one goes without.
-        Some(agreed) => apply::take_over(user, namespace, workload, &images, agreed, &marks).await,
+        Some(agreed) => apply::take_over(user, namespace, workload, &images, agreed, &marks, fence).await,
         None => {
             let patch = apply::image_patch(namespace, workload, &images, &marks);
-            apply::apply(user, &patch, apply::FIELD_MANAGER).await
+            apply::apply(user, &patch, apply::FIELD_MANAGER, fence).await
         }
     }
 }
@@ -83,14 +87,15 @@ async fn scale(
     workload: &str,
     from: &Size,
     to: &Size,
+    fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let namespace = &deploy.place.namespace;
     match (from, to) {
         (Size::Replicas { replicas: seen }, Size::Replicas { replicas }) => {
-            apply::scale(user, namespace, workload, *seen, *replicas).await
+            apply::scale(user, namespace, workload, *seen, *replicas, fence).await
         }
         (Size::Autoscaler { min, max, .. }, Size::Autoscaler { name, min: new_min, max: new_max }) => {
-            apply::set_bounds(user, namespace, name, (*min, *max), (*new_min, *new_max)).await
+            apply::set_bounds(user, namespace, name, (*min, *max), (*new_min, *new_max), fence).await
         }
         (Size::Replicas { .. }, Size::Autoscaler { .. })
         | (Size::Autoscaler { .. }, Size::Replicas { .. }) => {

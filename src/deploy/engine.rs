@@ -21,6 +21,8 @@ use super::step::{Note, Seen, Step, next_step};
 use super::store::{self, NotRecorded};
 use crate::app::App;
 use crate::events::{self, Entry, Origin};
+use crate::kube::Refusal;
+use crate::kube::apply::Fence;
 
 /// A dead owner's deploy waits this long, plus one poll, for the next owner. Longer than any one call takes.
 const LEASE_SECONDS: f64 = 20.0;
@@ -129,12 +131,7 @@ async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
             rest(app, deploy, (until - now).total(jiff::Unit::Second)?, note, &seen).await
         }
         Step::Write => {
-            let mut db = app.db.acquire().await?;
-            if !store::still_ours(&mut db, deploy, LEASE_SECONDS).await? {
-                anyhow::bail!(NotRecorded::Fenced(deploy.id));
-            }
-            drop(db);
-            match act::write(app, deploy, &seen).await {
+            match act::write(app, deploy, &seen, &Lease { app, deploy }).await {
                 Wrote::Done(event) => record(app, deploy, event, &seen).await,
                 Wrote::Refused(why) => record(app, deploy, Event::Failed { why, reason: None }, &seen).await,
                 // It may have landed all the same: the next look finds the marker, or writes the same again.
@@ -144,6 +141,26 @@ async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
                 }
             }
         }
+    }
+}
+
+/// Between the look and the write: a deploy that was claimed by somebody else is not written any more, and neither is
+/// one whose owner can't be asked.
+struct Lease<'a> {
+    app: &'a App,
+    deploy: &'a Deploy,
+}
+
+impl Fence for Lease<'_> {
+    async fn stands(&self) -> Result<(), Refusal> {
+        let Self { app, deploy } = self;
+        let asked = async { store::still_ours(&mut *app.db.acquire().await?, deploy, LEASE_SECONDS).await };
+        let refused = match asked.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => format!("deploy {} has another owner by now", deploy.id),
+            Err(error) => format!("the owner of deploy {} can’t be asked: {error}", deploy.id),
+        };
+        Err(Refusal::Stale { message: refused })
     }
 }
 

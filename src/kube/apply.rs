@@ -12,6 +12,10 @@
 //! sets them, so they never conflict. Every write is safe to repeat: the same object again changes nothing, not
 //! even the generation. Any annotation of a Deployment counts for its generation, so a repeated write must not
 //! carry a time, a lease or a fence.
+//!
+//! Every write is read → [`Fence`] → send, bound to the version that was read. Whoever stops anywhere in between, or
+//! whose request is held up on its way, then finds the fence closed or the object newer: a late write hits nothing.
+//! Only what is not there yet can't be bound to a version.
 
 use std::collections::BTreeMap;
 
@@ -61,6 +65,12 @@ pub struct Marks {
     pub deploy: Option<String>,
     /// The approved digest, where the environment needs approval.
     pub approval: Option<String>,
+}
+
+/// Asked between the read and the write. Its refusal ends the write.
+pub trait Fence: Sync {
+    /// Whether the writer still is the one to write, for at least as long as one call may take.
+    fn stands(&self) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
 /// The smallest object that gives an adopted Deployment new images. `images` (container to reference) must name
@@ -133,10 +143,14 @@ fn containers(deployment: &Deployment) -> impl Iterator<Item = &Container> {
 }
 
 /// Applies one object as the person, without force.
-pub async fn apply(user: &UserClient, object: &Value, manager: &str) -> Result<Applied, Refusal> {
+pub async fn apply(
+    user: &UserClient,
+    object: &Value,
+    manager: &str,
+    fence: &impl Fence,
+) -> Result<Applied, Refusal> {
     let place = Place::of(object)?;
-    let before = call::read(user, &place).await?;
-    write(user, &place, object, before.as_ref(), PatchParams::apply(manager)).await
+    write(user, &place, PatchParams::apply(manager), |_| Ok(object.clone()), fence).await
 }
 
 /// Takes the images over from whoever holds them, as agreed on the form: an apply with force that carries nothing
@@ -150,17 +164,18 @@ pub async fn take_over(
     images: &BTreeMap<String, String>,
     agreed: &str,
     marks: &Marks,
+    fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let object = image_patch(namespace, name, images, marks);
     let place = Place::of(&object)?;
-    let before = call::read(user, &place).await?;
-    let live = before.as_ref().and_then(deployment).ok_or_else(|| not_found(&place))?;
-    let strangers: Vec<Holder> =
-        images.keys().flat_map(|container| strangers(&live, container, agreed)).collect();
-    if !strangers.is_empty() {
-        return Err(Refusal::Conflict { holders: strangers });
-    }
-    write(user, &place, &object, before.as_ref(), PatchParams::apply(FIELD_MANAGER).force()).await
+    let unless_strangers_hold_it = |before: Option<&Value>| {
+        let live = before.and_then(deployment).ok_or_else(|| not_found(&place))?;
+        let strangers: Vec<Holder> =
+            images.keys().flat_map(|container| strangers(&live, container, agreed)).collect();
+        if strangers.is_empty() { Ok(object.clone()) } else { Err(Refusal::Conflict { holders: strangers }) }
+    };
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    write(user, &place, params, unless_strangers_hold_it, fence).await
 }
 
 /// Who holds the image of a container and was not named when the person agreed.
@@ -184,16 +199,16 @@ pub async fn apply_managed(
     user: &UserClient,
     objects: &[Value],
     marks: &Marks,
+    fence: &impl Fence,
 ) -> Result<Vec<Applied>, Refusal> {
     let mut applied = Vec::with_capacity(objects.len());
     for object in objects {
         let place = Place::of(object)?;
         if place.kind == "Deployment" {
-            delete_unrendered(user, &place, objects).await?;
+            delete_unrendered(user, &place, objects, fence).await?;
         }
-        let before = call::read(user, &place).await?;
-        let object = settled(marked(object.clone(), marks), before.as_ref());
-        applied.push(write(user, &place, &object, before.as_ref(), PatchParams::apply(FIELD_MANAGER)).await?);
+        let object = |before: Option<&Value>| Ok(settled(marked(object.clone(), marks), before));
+        applied.push(write(user, &place, PatchParams::apply(FIELD_MANAGER), object, fence).await?);
     }
     Ok(applied)
 }
@@ -219,7 +234,12 @@ pub(super) fn settled(mut object: Value, live: Option<&Value>) -> Value {
     object
 }
 
-async fn delete_unrendered(user: &UserClient, deployment: &Place, rendered: &[Value]) -> Result<(), Refusal> {
+async fn delete_unrendered(
+    user: &UserClient,
+    deployment: &Place,
+    rendered: &[Value],
+    fence: &impl Fence,
+) -> Result<(), Refusal> {
     for kind in ["HorizontalPodAutoscaler", "PodDisruptionBudget"] {
         if rendered.iter().any(|object| object["kind"] == kind) {
             continue;
@@ -232,7 +252,8 @@ async fn delete_unrendered(user: &UserClient, deployment: &Place, rendered: &[Va
         if !metadata.labels.as_ref().is_some_and(ours) {
             continue;
         }
-        let only_this = Preconditions { uid: metadata.uid, resource_version: None };
+        fence.stands().await?;
+        let only_this = Preconditions { uid: metadata.uid, resource_version: metadata.resource_version };
         let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
         match call::send(user, place.request().delete(&place.name, &params)).await {
             Ok(_) | Err(Refusal::NotFound { .. }) => {}
@@ -251,6 +272,7 @@ pub async fn scale(
     name: &str,
     seen: i32,
     replicas: i32,
+    fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let place = Place::new("Deployment", namespace, name)?;
     let size = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
@@ -264,6 +286,7 @@ pub async fn scale(
         if size(&scale) != i64::from(seen) {
             return Err(stale(&format!("{} replicas instead of {seen}", size(&scale))));
         }
+        fence.stands().await?;
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
             "spec": {"replicas": replicas},
@@ -293,6 +316,7 @@ pub async fn set_bounds(
     name: &str,
     seen: (i32, i32),
     bounds: (i32, i32),
+    fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let place = Place::new("HorizontalPodAutoscaler", namespace, name)?;
     let params = PatchParams { field_manager: Some(SCALE_MANAGER.into()), ..PatchParams::default() };
@@ -314,6 +338,7 @@ pub async fn set_bounds(
                 now.0, now.1, seen.0, seen.1
             )));
         }
+        fence.stands().await?;
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
             "spec": {"minReplicas": bounds.0, "maxReplicas": bounds.1},
@@ -327,21 +352,43 @@ pub async fn set_bounds(
     Err(stale("it keeps changing"))
 }
 
+/// Applies what `object` makes of the live one.
 async fn write(
     user: &UserClient,
     place: &Place,
-    object: &Value,
-    before: Option<&Value>,
     params: PatchParams,
+    object: impl Fn(Option<&Value>) -> Result<Value, Refusal>,
+    fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    if params.field_manager.as_deref() == Some(FIELD_MANAGER) {
-        may_patch(place, object, before)?;
-    } else if before.is_none() {
-        return Err(not_found(place));
+    for _ in 0..ATTEMPTS {
+        let before = call::read(user, place).await?;
+        let object = object(before.as_ref())?;
+        if params.field_manager.as_deref() == Some(FIELD_MANAGER) {
+            may_patch(place, &object, before.as_ref())?;
+        } else if before.is_none() {
+            return Err(not_found(place));
+        }
+        fence.stands().await?;
+        let patch = Patch::Apply(bound_to(object, before.as_ref()));
+        match call::send(user, place.request().patch(&place.name, &params, &patch)).await {
+            Ok(answer) => {
+                let changed = before.is_none_or(|before| wanted(&before) != wanted(&answer.object));
+                return Ok(applied(place, answer.object, changed, answer.warnings));
+            }
+            // The status of a Deployment moves all the time.
+            Err(Refusal::Stale { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
     }
-    let answer = call::send(user, place.request().patch(&place.name, &params, &Patch::Apply(object))).await?;
-    let changed = before.is_none_or(|before| wanted(before) != wanted(&answer.object));
-    Ok(applied(place, answer.object, changed, answer.warnings))
+    Err(stale("it keeps changing"))
+}
+
+/// The object, to be written onto this version of it and no other.
+fn bound_to(mut object: Value, before: Option<&Value>) -> Value {
+    if let Some(before) = before {
+        object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+    }
+    object
 }
 
 /// What people and controllers ask for. The version of an object also moves with its status.

@@ -118,7 +118,16 @@ impl Drop for Sandbox {
 }
 
 async fn admin() -> kube::Client {
-    let kubeconfig = Kubeconfig::read_from(state().join("cluster/admin.kubeconfig")).unwrap();
+    client("admin.kubeconfig").await
+}
+
+/// A bare client with the portal's own identity.
+pub async fn as_portal() -> kube::Client {
+    client("pilothouse.kubeconfig").await
+}
+
+async fn client(kubeconfig: &str) -> kube::Client {
+    let kubeconfig = Kubeconfig::read_from(state().join("cluster").join(kubeconfig)).unwrap();
     let config =
         kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     kube::Client::try_from(config).unwrap()
