@@ -261,10 +261,12 @@ pub async fn decisions_of(
 /// of the group since then no longer counts.
 pub async fn approvers(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Approver>> {
     let rows = sqlx::query!(
-        r#"select coalesce(s.person, a.person) as "person!: Json<Person>", a.seen
+        r#"select case when p.checked >= coalesce(s.created, p.checked) then p.person
+                       else coalesce(s.person, a.person) end as "person!: Json<Person>", a.seen
            from approvals a
+           left join people p on p.issuer = a.issuer and p.subject = a.subject
            left join lateral (
-               select person from sessions
+               select person, created from sessions
                where issuer = a.issuer and subject = a.subject order by created desc limit 1
            ) s on true
            where a.deploy = $1 and a.verdict = 'approve'"#,
