@@ -8,7 +8,7 @@ use pilothouse::events::{Chain, verify_chain};
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Sandbox, audited};
-use crate::support::{Browser, World};
+use crate::support::{Browser, Builder, World};
 
 const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -22,6 +22,11 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Self {
+        Self::open_in(World::builder()).await
+    }
+
+    /// In a world that differs from the usual one.
+    pub async fn open_in(world: Builder) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({})).await;
         for sandbox in [&staging, &production] {
@@ -35,7 +40,7 @@ impl Shop {
         };
         let (from_staging, to_staging) = namespace("staging", &staging);
         let (from_production, to_production) = namespace("production", &production);
-        let world = World::builder()
+        let world = world
             .replace("paths = [\"demo/catalogue\"]", &format!("paths = [{:?}]", files.path()))
             .replace(&from_staging, &to_staging)
             .replace(&from_production, &to_production)
@@ -61,7 +66,7 @@ impl Shop {
     }
 
     /// Asks for a version as the form does, and gives back the number of the deploy.
-    async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
+    pub async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
         let page = self.ask(who, environment, version, "").await;
         page.parse().unwrap_or_else(|_| panic!("not sent: {page}"))
     }
@@ -85,7 +90,7 @@ impl Shop {
         }
     }
 
-    async fn state(&self, id: i64) -> String {
+    pub async fn state(&self, id: i64) -> String {
         sqlx::query_scalar("select state from deploys where id = $1")
             .bind(id)
             .fetch_one(&self.world.app.db)
@@ -269,7 +274,7 @@ async fn a_production_deploy_waits_for_somebody_else_and_then_lands_by_itself() 
 }
 
 /// The digest on the approver's page.
-async fn seen(who: &Browser, id: i64) -> String {
+pub async fn seen(who: &Browser, id: i64) -> String {
     hidden(&who.get(&format!("/deploys/{id}")).await.text, "seen")
 }
 

@@ -18,6 +18,7 @@ mod kube_rules;
 mod logs;
 mod pages;
 mod program_sign_in;
+mod refreshed;
 mod registry;
 mod sign_in;
 mod support;

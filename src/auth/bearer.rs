@@ -146,6 +146,7 @@ async fn standing(app: &App, shown: &Shown, now: Timestamp) -> Result<Arc<Person
             Ok(person)
         }
         Standing::AsKnown if refresh::is_unseen(shown.heard, app.config.oidc.unseen, now) => {
+            app.tokens.known.invalidate(&shown.token.key).await; // a sign-in counts from the next request on
             Err(Stranger::Unseen)
         }
         Standing::AsKnown => Ok(shown.token.owner.clone()),
