@@ -12,6 +12,7 @@ mod audit;
 mod authorization;
 mod catalogue;
 mod cli;
+mod cli_refresh;
 mod deploys;
 mod kube_cluster;
 mod kube_rules;

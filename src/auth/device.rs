@@ -2,9 +2,9 @@
 //! on `/device` and says yes, and the program, which has been asking, gets its token.
 
 use askama::Template;
-use axum::{Extension, Json};
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Json};
 use axum_extra::extract::Form;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;

@@ -106,11 +106,7 @@ pub async fn begin(
 }
 
 /// The next pair for a refresh token.
-async fn renew(
-    app: &App,
-    origin: &Origin,
-    secret: &str,
-) -> Result<std::result::Result<AccessToken, Denied>> {
+async fn renew(app: &App, origin: &Origin, secret: &str) -> Result<std::result::Result<AccessToken, Denied>> {
     let now = app.clock.now();
     let hash = hash(secret);
     let mut tx = app.db.begin().await?;
@@ -183,13 +179,9 @@ async fn issue(
 ) -> sqlx::Result<AccessToken> {
     let access = TokenSecret::random();
     let (key, refresh) = (access.key(), format!("{PREFIX}{}", Secret::random().expose()));
-    sqlx::query!(
-        "delete from access_tokens where token = $1 and expires <= $2",
-        sign_in,
-        now.to_sqlx() as _
-    )
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query!("delete from access_tokens where token = $1 and expires <= $2", sign_in, now.to_sqlx() as _)
+        .execute(&mut *tx)
+        .await?;
     sqlx::query!(
         "insert into access_tokens (hash, token, expires) values ($1, $2, $3)",
         key.0.as_slice(),

@@ -68,7 +68,9 @@ impl Denied {
             Self::OddRequest => "A part of the request is missing or not what it should be.",
             Self::UnsupportedGrant => "This address gives tokens for another kind of grant.",
             Self::OddCode => "The code is unknown, was used already, or belongs to another request.",
-            Self::OddRefresh => "This sign-in has ended, or the refresh token was used already. Sign in again.",
+            Self::OddRefresh => {
+                "This sign-in has ended, or the refresh token was used already. Sign in again."
+            }
             Self::Pending => "Nobody has said yes yet.",
             Self::TooFast => "Ask less often.",
             Self::Expired => "Nobody said yes in time. Start again.",

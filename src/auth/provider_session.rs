@@ -55,12 +55,9 @@ pub async fn begin(
     from: &FromProvider,
     now: Timestamp,
 ) -> sqlx::Result<i64> {
-    sqlx::query!(
-        "delete from provider_sessions where checked < $1",
-        (now - KEPT_UNUSED).to_sqlx() as _
-    )
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query!("delete from provider_sessions where checked < $1", (now - KEPT_UNUSED).to_sqlx() as _)
+        .execute(&mut *tx)
+        .await?;
     let sealed = from.refresh_token.as_ref().and_then(|token| Some(provider.seal()?.seal(whose, token)));
     sqlx::query_scalar!(
         "insert into provider_sessions (issuer, subject, sid, refresh_token, created, checked)

@@ -210,7 +210,10 @@ fn take_off(app: App, id: i64, why: Why) -> Flight {
         match fly(&app, id, why).await {
             Ok(outcome) => outcome,
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "a person’s groups could not be asked for again");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "a person’s groups could not be asked for again"
+                );
                 Outcome::Away
             }
         }

@@ -87,9 +87,12 @@ fn ask<T, F: Future<Output = Result<Page<T>, Failure>>>(question: impl FnOnce(Po
     let answer = || {
         let portal = Portal::of(&globals).ok()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let answer = runtime.block_on(async { tokio::time::timeout(WITHIN, question(portal)).await });
+        let answer = runtime.block_on(async {
+            portal.refresh().await.ok()?;
+            tokio::time::timeout(WITHIN, question(portal)).await.ok()
+        });
         runtime.shutdown_background();
-        answer.ok()?.ok()
+        answer?.ok()
     };
     answer().map(|page| page.items).unwrap_or_default()
 }

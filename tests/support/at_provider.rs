@@ -37,8 +37,7 @@ impl AtProvider {
     pub async fn start(people: People, clock: Clock) -> Self {
         let (listener, issuer) = listen().await;
         let provider = Provider::new(issuer.clone(), people, Keys::from_pem(&KEY).unwrap(), clock);
-        let door =
-            Arc::new(Door { answers: Mutex::new(Answers::AtOnce), refreshes: AtomicUsize::default() });
+        let door = Arc::new(Door { answers: Mutex::new(Answers::AtOnce), refreshes: AtomicUsize::default() });
         let router = demo::router(provider.clone()).layer(from_fn_with_state(door.clone(), at_door));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { issuer, provider, door }
