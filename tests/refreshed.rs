@@ -172,6 +172,22 @@ async fn who_was_removed_from_the_approvers_approves_nothing_from_then_on() {
 }
 
 #[tokio::test]
+async fn a_request_of_somebody_who_left_the_team_since_is_void() {
+    let clock = Clock::fixed(Timestamp::now());
+    let shop = Shop::open_in(confidential(&clock).replace("requires = \"staging\"\n", "")).await;
+    let (maya, omar) = (shop.world.as_("maya").await, shop.world.as_("omar").await);
+    let id = shop.deploy(&maya, "production", "v1.1.0").await;
+    let seen = seen(&omar, id).await;
+    shop.world.provider().put_into("maya", &["engineering"]);
+    pass(&clock, 5 * MINUTE);
+    maya.get("/").await;
+    omar.post(&format!("/deploys/{id}/approval"), &[("decision", "approve"), ("seen", &seen)]).await;
+    assert_eq!(shop.state(id).await, "superseded");
+    let page = omar.get(&format!("/deploys/{id}")).await;
+    assert!(page.text.contains("The person who asked may no longer change this workload."), "{}", page.text);
+}
+
+#[tokio::test]
 async fn who_was_disabled_is_signed_out_with_what_was_born_of_it() {
     let (world, clock) = world().await;
     let maya = world.as_("maya").await;

@@ -140,22 +140,24 @@ async fn standing(app: &App, shown: &Shown, now: Timestamp) -> Result<Arc<Person
     if now >= shown.fresh_until {
         return Err(Stranger::Expired);
     }
-    match refresh::keep_fresh(app, shown.behind, now).await {
+    let key = shown.token.key;
+    let (heard, owner) = match refresh::keep_fresh(app, shown.behind, now).await {
+        Standing::AsKnown => (shown.heard, shown.token.owner.clone()),
         Standing::Renewed(person) => {
-            app.tokens.known.invalidate(&shown.token.key).await; // the next request reads when that was
-            Ok(person)
+            app.tokens.known.invalidate(&key).await; // the next request reads when that was
+            (now, person)
         }
-        Standing::AsKnown if refresh::is_unseen(shown.heard, app.config.oidc.unseen, now) => {
-            app.tokens.known.invalidate(&shown.token.key).await; // a sign-in counts from the next request on
-            Err(Stranger::Unseen)
-        }
-        Standing::AsKnown => Ok(shown.token.owner.clone()),
         // What was born of that sign-in is gone; a token made by hand goes on with what is known.
         Standing::Ended => {
-            let shown = look_up(app, shown.token.key).await?.ok_or(Stranger::Unknown)?;
-            Ok(shown.token.owner.clone())
+            let shown = look_up(app, key).await?.ok_or(Stranger::Unknown)?;
+            (shown.heard, shown.token.owner.clone())
         }
+    };
+    if refresh::is_unseen(heard, app.config.oidc.unseen, now) {
+        app.tokens.known.invalidate(&key).await; // a sign-in counts from the next request on
+        return Err(Stranger::Unseen);
     }
+    Ok(owner)
 }
 
 /// Returns once the token does not count any more: revoked, at its end, or of nobody who was seen lately; or once its
