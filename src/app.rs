@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::ApiState;
 use crate::audit;
 use crate::auth::access::Reviews;
-use crate::auth::{AddressLimit, Provider, Sessions, Streams, Tokens};
+use crate::auth::{AddressLimit, Provider, Refreshes, Sessions, Streams, Tokens};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -36,6 +36,7 @@ pub struct AppState {
     pub provider: Provider,
     pub sessions: Sessions,
     pub tokens: Tokens,
+    pub refreshes: Refreshes,
     pub sign_in_limit: AddressLimit,
     /// Tokens that were none, by address.
     pub failed_tokens: AddressLimit,

@@ -83,6 +83,9 @@ pub struct Oidc {
     /// Put before every group on its way to Kubernetes, so a group at the provider can never be one of the cluster's own.
     #[serde(default = "default_groups_prefix")]
     pub groups_prefix: String,
+    /// How long a token goes on without a word of its owner: no sign-in, no answer of the provider about them.
+    #[serde(default = "default_unseen")]
+    pub unseen: SignedDuration,
     /// Accept the built-in development provider. Only with a base URL on localhost.
     #[serde(default)]
     pub development: bool,
@@ -202,6 +205,9 @@ fn default_groups_claim() -> String {
 fn default_groups_prefix() -> String {
     "oidc:".into()
 }
+fn default_unseen() -> SignedDuration {
+    SignedDuration::from_hours(24 * 7)
+}
 fn default_refresh() -> SignedDuration {
     SignedDuration::from_mins(1)
 }
@@ -254,6 +260,15 @@ impl Config {
     /// The origin (`scheme://host[:port]`) that browsers must come from.
     pub fn origin(&self) -> String {
         self.server.base_url.get_ref().origin().ascii_serialization()
+    }
+
+    /// What is right but worth knowing, for `check` and the log.
+    pub fn remarks(&self) -> Vec<String> {
+        let public = self.oidc.client_secret.is_none() && self.oidc.client_secret_file.is_none();
+        let remark = "oidc has no client secret, so the identity provider can’t be asked again about people who are signed in: \
+                      somebody who is removed from a group keeps it until their next sign-in. Register a confidential \
+                      client and give client_secret_file.";
+        public.then(|| remark.into()).into_iter().collect()
     }
 
     /// Whether people reach the portal over plain HTTP on their own machine.

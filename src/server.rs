@@ -58,6 +58,9 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
         config.environments.len(),
         config.clusters.len()
     );
+    for remark in config.remarks() {
+        println!("Worth knowing: {remark}");
+    }
     Ok(())
 }
 
@@ -68,6 +71,9 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}: change `listen` in [server], or stop what uses it")
     })?;
+    for remark in config.remarks() {
+        tracing::warn!("{remark}");
+    }
     let app = build(config, Clock::System).await?;
     tokio::spawn(stop_on_signal(app.shutdown.clone()));
     tracing::info!(%listen, base_url = %app.config.server.base_url.get_ref(), "the portal is up");
@@ -102,6 +108,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         provider,
         sessions: Default::default(),
         tokens: Default::default(),
+        refreshes: Default::default(),
         sign_in_limit: Default::default(),
         streams: Default::default(),
         failed_tokens: Default::default(),

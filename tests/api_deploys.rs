@@ -67,6 +67,32 @@ async fn a_program_deploys_to_staging_and_watches_it_to_its_end() {
 }
 
 #[tokio::test]
+async fn every_version_is_listed_page_by_page() {
+    let shop = Shop::open().await;
+    let maya = program(&shop.world, "maya", &["read"]).await;
+    let versions = format!("{}/versions", at("staging"));
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|item| item["version"].as_str().unwrap().to_string()).collect()
+    };
+    let all = names(&read(&maya.get(&format!("{versions}?limit=100")).await));
+    assert!(all.len() > 3, "{all:?}");
+    let (mut walked, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = read(&maya.get(&format!("{versions}?limit=3{next}")).await);
+        walked.extend(names(&page));
+        match page["next"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(walked, all);
+    let page = maya.get(&format!("{versions}?cursor=v0.0.0-none")).await;
+    refused(&page, 422);
+    assert_eq!(read(&page)["errors"][0]["field"], "cursor");
+}
+
+#[tokio::test]
 async fn the_same_key_asks_for_the_same_deploy() {
     let shop = Shop::open().await;
     let maya = program(&shop.world, "maya", &["read", "deploy"]).await;

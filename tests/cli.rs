@@ -3,12 +3,15 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use crate::support::api::TOKEN;
 use crate::support::desk::{COMMAND, Desk, finished};
+use crate::support::listen;
 
 fn component(name: &str) -> String {
     format!("apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\n")
@@ -325,6 +328,32 @@ async fn a_company_has_its_own_authority() {
     let file = desk.folder.join("ca.pem");
     let desk = desk.with("SSL_CERT_FILE", file.to_str().unwrap());
     assert_eq!(desk.run("platform whoami").await.code, 0);
+
+    // Behind a proxy, which only sees where it goes: nobody listens on that port but through it.
+    let (proxy, asked) = tunnel_to(port).await;
+    let desk = desk.with("PLATFORM_URL", "https://localhost:9").with("HTTPS_PROXY", &proxy);
+    let ran = desk.run("platform whoami").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(*asked.lock().unwrap(), ["CONNECT localhost:9 HTTP/1.1"]);
+}
+
+/// A proxy that takes every CONNECT to this port, and writes down what was asked for.
+async fn tunnel_to(port: u16) -> (String, Arc<Mutex<Vec<String>>>) {
+    let (listener, address) = listen().await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut client = BufReader::new(stream);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && client.read_line(&mut head).await.unwrap() > 0 {}
+            heard.lock().unwrap().extend(head.lines().next().map(String::from));
+            let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        }
+    });
+    (address, asked)
 }
 
 #[tokio::test]

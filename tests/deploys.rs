@@ -22,11 +22,11 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Self {
-        Self::open_in(|world| world).await
+        Self::open_in(World::builder()).await
     }
 
-    /// Where the portal is set up as `arrange` says.
-    pub async fn open_in(arrange: impl FnOnce(Builder) -> Builder) -> Self {
+    /// In a world that differs from the usual one.
+    pub async fn open_in(world: Builder) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({})).await;
         for sandbox in [&staging, &production] {
@@ -40,7 +40,7 @@ impl Shop {
         };
         let (from_staging, to_staging) = namespace("staging", &staging);
         let (from_production, to_production) = namespace("production", &production);
-        let world = arrange(World::builder())
+        let world = world
             .replace("paths = [\"demo/catalogue\"]", &format!("paths = [{:?}]", files.path()))
             .replace(&from_staging, &to_staging)
             .replace(&from_production, &to_production)
@@ -274,7 +274,7 @@ async fn a_production_deploy_waits_for_somebody_else_and_then_lands_by_itself() 
 }
 
 /// The digest on the approver's page.
-async fn seen(who: &Browser, id: i64) -> String {
+pub async fn seen(who: &Browser, id: i64) -> String {
     hidden(&who.get(&format!("/deploys/{id}")).await.text, "seen")
 }
 

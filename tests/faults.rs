@@ -11,17 +11,16 @@ use sqlx::PgPool;
 
 use crate::deploys::{Shop, generations, image, invariants_hold};
 use crate::support::gateway::Gateway;
-use crate::support::{Browser, Builder, Process, state};
+use crate::support::{Browser, Builder, Process, World, state};
 
 /// The lease of a deploy, one poll, and a start of work on a busy machine.
 const CARRIED_ON_WITHIN: Duration = Duration::from_secs(20 + 1 + 4);
 /// Versions of the sample that start, asked for in turn.
 const GOOD: [&str; 2] = ["v1.1.0", "v1.5.0"];
 
-fn through(gateway: &Gateway) -> impl FnOnce(Builder) -> Builder {
+fn through(gateway: &Gateway) -> Builder {
     let direct = state().join("cluster/pilothouse.kubeconfig").display().to_string();
-    let gateway = gateway.path().display().to_string();
-    move |world| world.replace(&direct, &gateway)
+    World::builder().replace(&direct, &gateway.path().display().to_string())
 }
 
 #[tokio::test]
@@ -65,10 +64,8 @@ struct Watch {
 impl Watch {
     async fn begin() -> Self {
         // So that there is something to verify.
-        let soaking = |world: Builder| {
-            let head = "name = \"staging\"\ncluster = \"dev\"";
-            world.replace(head, &format!("{head}\nsoak = \"2s\""))
-        };
+        let head = "name = \"staging\"\ncluster = \"dev\"";
+        let soaking = World::builder().replace(head, &format!("{head}\nsoak = \"2s\""));
         let shop = Shop::open_in(soaking).await;
         shop.world.app.shutdown.cancel();
         let (working, resting) = (shop.world.process().await, shop.world.process().await);

@@ -11,7 +11,7 @@ use super::draw;
 use super::problem::{Refused, Result};
 use super::types::{Deploy, Inbox, NewDecision};
 use crate::app::App;
-use crate::auth::CurrentUser;
+use crate::auth::{CurrentUser, DecidingUser};
 use crate::deploy::{self, Decision, DeployId, Digest, Refusal, Report, State as At, Verdict};
 use crate::events::Origin;
 use crate::web::Error;
@@ -54,7 +54,7 @@ pub async fn inbox(State(app): State<App>, user: CurrentUser) -> Result<Json<Inb
 )]
 pub async fn decide(
     State(app): State<App>,
-    user: CurrentUser,
+    user: DecidingUser,
     origin: Origin,
     headers: HeaderMap,
     Path(id): Path<DeployId>,

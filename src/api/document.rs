@@ -48,7 +48,7 @@ use crate::auth;
         logs::logs,
         auth::device::code,
         auth::device::token,
-        auth::authorize::token,
+        auth::grant::token,
     ),
     components(schemas(types::Problem)),
     tags(

@@ -8,14 +8,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::answer::tagged;
-use super::ask::{Asked, Path};
+use super::ask::{self, Asked, Path};
 use super::draw;
-use super::problem::Result;
+use super::problem::{Refused, Result};
 use super::types::{Page, Plan, Status, Version};
 use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::catalogue::view;
-use crate::deploy::{self, Wish, find_target};
+use crate::deploy::{self, Rest, Wish, find_target};
 use crate::web::Error;
 
 /// What runs there
@@ -38,29 +38,51 @@ pub async fn status(
     tagged(&headers, &draw::status(placed))
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// How many on a page.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
 /// Versions to deploy
 ///
-/// The newest of the registry, as the form offers them; any other can be deployed by its name.
+/// All that the registry has.
 #[utoipa::path(
     get,
     path = "/api/v1/services/{name}/environments/{environment}/versions",
     tag = "Services",
-    params(("name" = String, Path, description = "Of the service"), ("environment" = String, Path, description = "Its name")),
-    responses((status = 200, description = "Newest first, all on one page", body = Page<Version>))
+    params(
+        ("name" = String, Path, description = "Of the service"),
+        ("environment" = String, Path, description = "Its name"),
+        Wanted,
+    ),
+    responses((status = 200, description = "A page of versions, newest first", body = Page<Version>))
 )]
 pub async fn versions(
     State(app): State<App>,
     user: CurrentUser,
     Path((name, environment)): Path<(String, String)>,
+    Asked(wanted): Asked<Wanted>,
 ) -> Result<Json<Page<Version>>> {
+    let most = ask::limit(wanted.limit)?;
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
     let mut plan = deploy::plan(&app, &user, service, environment, &Wish::default()).await?;
-    plan.offer(&app, service).await?;
+    let rest = plan.offer_after(&app, service, wanted.cursor.as_deref(), most).await?;
     if let Some(why) = plan.no_versions {
         return Err(Error::Unavailable(why).into());
     }
-    Ok(Json(Page { items: draw::versions(plan), next: None }))
+    let items = draw::versions(plan);
+    let next = match rest {
+        Rest::More => items.last().map(|last| last.version.clone()),
+        Rest::None => None,
+        Rest::Unknown => return Err(Refused::field("cursor", "This is no cursor of this list.")),
+    };
+    Ok(Json(Page { items, next }))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -3,10 +3,9 @@
 //! the program that holds the PKCE verifier.
 
 use askama::Template;
-use axum::Json;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum_extra::extract::Form;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
@@ -15,11 +14,11 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sqlx::types::Json as Stored;
 use url::{Host, Url};
-use utoipa::ToSchema;
 
-use super::program::{self, AccessToken, CLIENT, Denied, OauthError};
+use super::program::{self, AccessToken, CLIENT, Denied};
+use super::provider_session::ProviderSession;
 use super::session::Secret;
-use super::{CurrentUser, Person, Scope, token, wording};
+use super::{CurrentUser, Person, Scope, grant, token, wording};
 use crate::app::App;
 use crate::events::Origin;
 use crate::web::{Error, FormTarget, Layout, Nav, Result, VerifiedForm};
@@ -117,6 +116,7 @@ pub struct Decision {
 pub async fn decide(
     State(app): State<App>,
     user: CurrentUser,
+    behind: Option<Extension<ProviderSession>>,
     form: VerifiedForm<Decision>,
 ) -> Result<Redirect> {
     let Decision { wanted, decision } = form.into_inner();
@@ -136,14 +136,15 @@ pub async fn decide(
         .await?;
     let key = Sha256::digest(code.expose());
     sqlx::query!(
-        "insert into authorization_codes (code_hash, challenge, redirect_uri, host, person, expires)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into authorization_codes (code_hash, challenge, redirect_uri, host, person, expires, provider_session)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         key.as_slice(),
         wanted.code_challenge,
         wanted.redirect_uri,
         program::host(&wanted.host),
         Stored(&*user) as _,
         (now + PATIENCE).to_sqlx() as _,
+        behind.map(|behind| behind.id),
     )
     .execute(&mut *tx)
     .await?;
@@ -152,63 +153,35 @@ pub async fn decide(
     Ok(Redirect::to(back.as_str()))
 }
 
-#[derive(Deserialize, ToSchema)]
-pub struct CodeGrant {
-    /// `authorization_code`
-    grant_type: String,
-    code: String,
-    /// What `code_challenge` is the SHA-256 of.
-    code_verifier: String,
-    /// As it was asked with.
-    redirect_uri: String,
-}
-
-/// Fetch the token for a code
-///
-/// The code comes from `/authorize?response_type=code&client_id=platform-cli&redirect_uri=http://127.0.0.1:PORT/…` with
-/// `code_challenge`, `code_challenge_method=S256` and `state`.
-#[utoipa::path(
-    post,
-    path = "/api/v1/token",
-    tag = "Signing in",
-    security(()),
-    request_body(content = CodeGrant, content_type = "application/x-www-form-urlencoded"),
-    responses(
-        (status = 200, description = "The token", body = AccessToken),
-        (status = 400, description = "No token", body = OauthError),
-    )
-)]
-pub async fn token(
-    State(app): State<App>,
-    origin: Origin,
-    form: std::result::Result<Form<CodeGrant>, axum_extra::extract::FormRejection>,
-) -> Result<Response> {
-    let Ok(Form(form)) = form else { return Ok(Denied::OddRequest.into_response()) };
-    if form.grant_type != "authorization_code" {
-        return Ok(Denied::UnsupportedGrant.into_response());
-    }
+/// The program's first tokens for a code, if it is the program that asked.
+pub async fn redeem(
+    app: &App,
+    origin: &Origin,
+    code: &str,
+    verifier: &str,
+    redirect_uri: &str,
+) -> sqlx::Result<std::result::Result<AccessToken, Denied>> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let key = Sha256::digest(&form.code);
+    let key = Sha256::digest(code);
     // Taken away whatever comes of it: a code is good for one try.
     let taken = sqlx::query!(
         r#"delete from authorization_codes where code_hash = $1
-           returning challenge, redirect_uri, host, person as "person: Stored<Person>", expires"#,
+           returning challenge, redirect_uri, host, person as "person: Stored<Person>", expires, provider_session"#,
         key.as_slice(),
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&form.code_verifier));
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
     let good = taken.filter(|taken| {
-        taken.challenge == challenge
-            && taken.redirect_uri == form.redirect_uri
-            && now < taken.expires.to_jiff()
+        taken.challenge == challenge && taken.redirect_uri == redirect_uri && now < taken.expires.to_jiff()
     });
     let answer = match good {
         Some(good) => {
-            Json(program::let_in(&mut tx, good.person.0, &origin, &good.host, now).await?).into_response()
+            let behind = good.provider_session;
+            Ok(grant::begin(&mut tx, good.person.0, origin, &good.host, behind, now).await?)
         }
-        None => Denied::OddCode.into_response(),
+        None => Err(Denied::OddCode),
     };
     tx.commit().await?;
     Ok(answer)

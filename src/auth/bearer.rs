@@ -18,8 +18,9 @@ use jiff_sqlx::ToSqlx;
 use moka::future::Cache;
 use tokio::sync::Notify;
 
-use super::token::{self, Token, TokenKey, TokenSecret};
-use super::{CurrentUser, Scope, wording};
+use super::refresh::{self, Standing};
+use super::token::{self, Shown, Token, TokenKey, TokenSecret};
+use super::{CurrentUser, Person, Scope, wording};
 use crate::app::App;
 use crate::web::{self, Error};
 
@@ -59,6 +60,8 @@ pub enum Stranger {
     /// Never made, or revoked.
     Unknown,
     Expired,
+    /// Nothing was heard of its owner for too long.
+    Unseen,
     /// Too many tokens from this address were none.
     TooMany,
     /// The database does not answer and the token is not remembered.
@@ -68,7 +71,7 @@ pub enum Stranger {
 /// What this replica knows of tokens.
 pub struct Tokens {
     /// Those of the last two seconds. `None`: there is no such token.
-    known: Cache<TokenKey, Option<Arc<Token>>>,
+    known: Cache<TokenKey, Option<Arc<Shown>>>,
     /// Some token was revoked: whoever holds something open with one looks again.
     revoked: Notify,
 }
@@ -81,25 +84,24 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    pub async fn forget(&self, key: TokenKey) {
-        self.known.invalidate(&key).await;
-        self.revoked.notify_waiters();
-    }
-
     pub fn forget_all(&self) {
         self.known.invalidate_all();
         self.revoked.notify_waiters();
     }
 }
 
-/// Middleware: who is asking, by their token. Puts [`CurrentUser`] and [`UsedToken`], or [`Stranger`], into the request.
+/// Middleware: who is asking, by their token. Puts [`CurrentUser`], [`UsedToken`] and the owner's `ProviderSession`, or [`Stranger`],
+/// into the request.
 pub async fn load(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if web::is_api(parts.uri.path()) && parts.headers.contains_key(header::AUTHORIZATION) {
         match recognise(&app, &parts.headers).await {
-            Ok(token) => {
-                parts.extensions.insert(CurrentUser(token.owner.clone()));
-                parts.extensions.insert(UsedToken(token));
+            Ok((shown, person)) => {
+                if let Some(behind) = shown.behind {
+                    parts.extensions.insert(behind);
+                }
+                parts.extensions.insert(CurrentUser(person));
+                parts.extensions.insert(UsedToken(shown.token.clone()));
             }
             Err(stranger) => {
                 let stranger = held_back(&app, &parts, stranger);
@@ -121,27 +123,59 @@ fn held_back(app: &App, parts: &Parts, stranger: Stranger) -> Stranger {
     }
 }
 
-async fn recognise(app: &App, headers: &HeaderMap) -> Result<Arc<Token>, Stranger> {
+async fn recognise(app: &App, headers: &HeaderMap) -> Result<(Arc<Shown>, Arc<Person>), Stranger> {
     let secret = bearer(headers).ok_or(Stranger::Malformed)?;
     let now = app.clock.now();
-    let token = look_up(app, secret.key()).await?.ok_or(Stranger::Unknown)?;
-    if now >= token.expires {
-        return Err(Stranger::Expired);
-    }
+    let shown = look_up(app, secret.key()).await?.ok_or(Stranger::Unknown)?;
+    let owner = standing(app, &shown, now).await?;
+    let token = &shown.token;
     if token.last_used.is_none_or(|used| now >= used + USED_EVERY) {
-        tokio::spawn(mark_used(app.clone(), token.key, now)); // the answer does not wait for it
+        tokio::spawn(mark_used(app.clone(), token.clone(), now)); // the answer does not wait for it
     }
-    Ok(token)
+    Ok((shown, owner))
 }
 
-/// Returns once the token does not count any more: revoked, or at its end.
+/// Whose it is now, if it still counts.
+async fn standing(app: &App, shown: &Shown, now: Timestamp) -> Result<Arc<Person>, Stranger> {
+    if now >= shown.fresh_until {
+        return Err(Stranger::Expired);
+    }
+    let key = shown.token.key;
+    let (heard, owner) = match refresh::keep_fresh(app, shown.behind, now).await {
+        Standing::AsKnown => (shown.heard, shown.token.owner.clone()),
+        Standing::Renewed(person) => {
+            app.tokens.known.invalidate(&key).await; // the next request reads when that was
+            (now, person)
+        }
+        // What was born of that sign-in is gone; a token made by hand goes on with what is known.
+        Standing::Ended => {
+            let shown = look_up(app, key).await?.ok_or(Stranger::Unknown)?;
+            (shown.heard, shown.token.owner.clone())
+        }
+    };
+    if refresh::is_unseen(heard, app.config.oidc.unseen, now) {
+        app.tokens.known.invalidate(&key).await; // a sign-in counts from the next request on
+        return Err(Stranger::Unseen);
+    }
+    Ok(owner)
+}
+
+/// Returns once the token does not count any more: revoked, at its end, or of nobody who was seen lately; or once its
+/// owner's groups are others, so that what is open begins again at the door.
 pub async fn over(app: &App, key: TokenKey) {
+    let mut opened_as: Option<Arc<Person>> = None;
     loop {
         let mut told = pin!(app.tokens.revoked.notified());
         told.as_mut().enable(); // an end that is told while we look counts, too
-        match look_up(app, key).await {
-            Ok(found) if found.as_ref().is_none_or(|token| app.clock.now() >= token.expires) => return,
-            Ok(_) | Err(_) => {}
+        let owner = match look_up(app, key).await {
+            Ok(Some(shown)) => standing(app, &shown, app.clock.now()).await,
+            Ok(None) => return,
+            Err(stranger) => Err(stranger),
+        };
+        match owner {
+            Ok(owner) if opened_as.get_or_insert_with(|| owner.clone()).groups == owner.groups => {}
+            Err(Stranger::Undecided) => {}
+            Ok(_) | Err(_) => return,
         }
         tokio::select! {
             () = told => {}
@@ -150,7 +184,7 @@ pub async fn over(app: &App, key: TokenKey) {
     }
 }
 
-async fn look_up(app: &App, key: TokenKey) -> Result<Option<Arc<Token>>, Stranger> {
+async fn look_up(app: &App, key: TokenKey) -> Result<Option<Arc<Shown>>, Stranger> {
     app.tokens.known.try_get_with(key, token::find(&app.db, key)).await.map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "the database can’t say whose token this is");
         Stranger::Undecided
@@ -166,17 +200,17 @@ fn bearer(headers: &HeaderMap) -> Option<TokenSecret> {
 }
 
 /// Many requests may get here at once; the first one writes, and the next one reads what it wrote.
-async fn mark_used(app: App, key: TokenKey, now: Timestamp) {
+async fn mark_used(app: App, token: Arc<Token>, now: Timestamp) {
     let written = sqlx::query!(
-        "update tokens set last_used = $2 where hash = $1 and (last_used is null or last_used <= $3)",
-        key.0.as_slice(),
+        "update tokens set last_used = $2 where id = $1 and (last_used is null or last_used <= $3)",
+        token.id,
         now.to_sqlx() as _,
         (now - USED_EVERY).to_sqlx() as _,
     )
     .execute(&app.db)
     .await;
     match written {
-        Ok(_) => app.tokens.known.invalidate(&key).await,
+        Ok(_) => app.tokens.known.invalidate(&token.key).await,
         Err(error) => {
             tracing::warn!(error = format!("{error:#}"), "could not write when a token was last used")
         }

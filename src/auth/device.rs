@@ -2,9 +2,9 @@
 //! on `/device` and says yes, and the program, which has been asking, gets its token.
 
 use askama::Template;
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Json};
 use axum_extra::extract::Form;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
@@ -16,8 +16,9 @@ use utoipa::ToSchema;
 
 use super::limit::Unhurried;
 use super::program::{self, AccessToken, CLIENT, Denied, OauthError};
+use super::provider_session::ProviderSession;
 use super::session::Secret;
-use super::{CurrentUser, Person, Scope, token, wording};
+use super::{CurrentUser, Person, Scope, grant, token, wording};
 use crate::app::App;
 use crate::events::Origin;
 use crate::web::{Error, Layout, Nav, Result, VerifiedForm};
@@ -141,7 +142,7 @@ pub async fn token(
     let key = hash(&form.device_code);
     let mut tx = app.db.begin().await?;
     let asked = sqlx::query!(
-        r#"select host, expires, polled, allowed, person as "person: Stored<Person>"
+        r#"select host, expires, polled, allowed, person as "person: Stored<Person>", provider_session
            from device_requests where device_hash = $1 for update"#,
         key,
     )
@@ -153,7 +154,8 @@ pub async fn token(
     let done = match (answer, asked.person) {
         (Ok(()), Some(person)) => {
             forget(&mut tx, &key).await?;
-            let token = program::let_in(&mut tx, person.0, &origin, &asked.host, now).await?;
+            let behind = asked.provider_session;
+            let token = grant::begin(&mut tx, person.0, &origin, &asked.host, behind, now).await?;
             Json(token).into_response()
         }
         (Ok(()), None) => Denied::Pending.into_response(),
@@ -288,6 +290,7 @@ pub async fn decide(
     State(app): State<App>,
     _: Unhurried,
     user: CurrentUser,
+    behind: Option<Extension<ProviderSession>>,
     layout: Layout,
     form: VerifiedForm<Decision>,
 ) -> Result<Html<String>> {
@@ -300,12 +303,13 @@ pub async fn decide(
         return Err(Error::Conflict(token::Refusal::TooMany(token::MOST).sentence()));
     }
     let decided = sqlx::query!(
-        "update device_requests set allowed = $2, person = $3
+        "update device_requests set allowed = $2, person = $3, provider_session = $5
          where user_code = $1 and expires > $4 and allowed is null",
         code,
         allowed,
         Stored(&*user) as _,
         now.to_sqlx() as _,
+        behind.map(|behind| behind.id),
     )
     .execute(&mut *tx)
     .await?;

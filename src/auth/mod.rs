@@ -9,9 +9,12 @@
 //! is the door of each route, `streams.rs` that of what lasts longer than a page. What the person may do in a cluster
 //! is asked of the cluster itself (`access.rs`).
 //!
+//! Who somebody is was true at their sign-in; `refresh.rs` asks the provider again while they work
+//! (`provider_session.rs` keeps what it needs for that, sealed by `seal.rs`).
+//!
 //! Programs show a token instead (`token.rs`; `bearer.rs` turns it into the same [`CurrentUser`], on the API only).
 //! A person makes one on the settings page (`tokens_page.rs`), or lets a program in that asks for one (`program.rs`):
-//! by a code (`device.rs`) or by the browser beside it (`authorize.rs`).
+//! by a code (`device.rs`) or by the browser beside it (`authorize.rs`). The program then refreshes (`grant.rs`).
 
 pub mod access;
 pub mod authorize;
@@ -19,12 +22,16 @@ mod bearer;
 mod claims;
 mod current_user;
 pub mod device;
+pub mod grant;
 mod guard;
 mod limit;
 mod next;
 mod oidc;
 mod program;
+mod provider_session;
+mod refresh;
 mod scope;
+mod seal;
 pub mod session;
 mod sign_in;
 mod sign_out;
@@ -41,6 +48,7 @@ pub use limit::AddressLimit;
 pub use next::Next;
 pub use oidc::Provider;
 pub use program::{AccessToken, OauthError};
+pub use refresh::{DecidingUser, Refreshes};
 pub use scope::{Scope, Scopes};
 pub use session::Sessions;
 pub use streams::{Place, StreamDoor, Streams};
@@ -64,5 +72,5 @@ pub fn routes() -> Routes {
         .post("/api/v1/device/token", Access::Public, device::token)
         .get("/authorize", Access::SignedIn, authorize::page)
         .post("/authorize", Access::SignedIn, authorize::decide)
-        .post("/api/v1/token", Access::Public, authorize::token)
+        .post("/api/v1/token", Access::Public, grant::token)
 }

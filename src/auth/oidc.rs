@@ -4,6 +4,8 @@
 //! What a provider publishes about itself is asked for when first needed and kept for an hour, so the portal
 //! starts, and serves people who are signed in, while the provider is away.
 
+mod renew;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +22,7 @@ use openidconnect::core::{
 use openidconnect::{
     AccessToken, AdditionalClaims, AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode,
     ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndSessionUrl, HttpRequest, HttpResponse,
-    IdTokenVerifier, IssuerUrl, LogoutRequest, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
+    IdTokenVerifier, IssuerUrl, LogoutRequest, Nonce, NonceVerifier, OAuth2TokenResponse, PkceCodeChallenge,
     PkceCodeVerifier, PostLogoutRedirectUrl, ProviderMetadata, RedirectUrl, Scope,
     SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
 };
@@ -30,9 +32,11 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use url::Url;
 
+pub use self::renew::NotRenewed;
 use super::Identity;
 use super::claims::{self, Claims};
-use crate::config::Config;
+use super::seal::Seal;
+use crate::config::{Config, Oidc};
 
 /// What a token may be signed with. Never `none`, and never HS*: a shared secret signs for both sides.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
@@ -103,6 +107,8 @@ pub struct Provider {
     issuer: IssuerUrl,
     client_id: ClientId,
     client_secret: Option<SecretString>,
+    /// How refresh tokens are kept; a public client has nothing to seal them with, so it keeps none.
+    seal: Option<Seal>,
     redirect: RedirectUrl,
     signed_out: PostLogoutRedirectUrl,
     scopes: Vec<Scope>,
@@ -135,6 +141,8 @@ pub struct Arrival {
     /// The provider's own session, for back-channel logout.
     pub sid: Option<String>,
     pub id_token: String,
+    /// For asking again later who this is.
+    pub refresh_token: Option<SecretString>,
 }
 
 impl Provider {
@@ -153,6 +161,7 @@ impl Provider {
         Ok(Self {
             issuer: IssuerUrl::new(oidc.issuer.get_ref().clone()).context("oidc.issuer is not an address")?,
             client_id: ClientId::new(oidc.client_id.clone()),
+            seal: client_secret.as_ref().map(Seal::from_client_secret),
             client_secret,
             redirect: RedirectUrl::from_url(base.join("/auth/callback")?),
             signed_out: PostLogoutRedirectUrl::from_url(base.join("/signed-out")?),
@@ -170,6 +179,10 @@ impl Provider {
 
     pub fn issuer(&self) -> &str {
         self.issuer.as_str()
+    }
+
+    pub fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
     }
 
     /// Where to send a person who wants to sign in.
@@ -218,16 +231,12 @@ impl Provider {
             tokens.id_token().ok_or_else(|| Failure::Token(anyhow!("the answer holds no ID token")))?;
         let mut claims = self.verify(&metadata, id_token, nonce, now).await?;
         let subject = text(&claims, "sub").ok_or_else(|| Failure::Token(anyhow!("no sub claim")))?;
-        if !claims::is_complete(&config.oidc, &claims) && metadata.userinfo_endpoint().is_some() {
-            let more = self.userinfo(&metadata, tokens.access_token().clone(), &subject).await?;
-            for (name, value) in more {
-                claims.entry(name).or_insert(value);
-            }
-        }
+        self.complete(&metadata, &config.oidc, &mut claims, tokens.access_token(), &subject).await?;
         Ok(Arrival {
             identity: Identity { issuer: self.issuer.to_string(), subject },
             sid: text(&claims, "sid"),
             id_token: id_token.to_string(),
+            refresh_token: tokens.refresh_token().map(|token| token.secret().as_str().into()),
             claims,
         })
     }
@@ -315,7 +324,7 @@ impl Provider {
         &self,
         metadata: &Metadata,
         token: &CoreIdToken,
-        nonce: &Nonce,
+        nonce: impl NonceVerifier + Copy,
         now: Timestamp,
     ) -> Result<Claims, Failure> {
         let checked = match check(token, self.verifier(metadata.jwks().clone(), now), nonce) {
@@ -363,6 +372,23 @@ impl Provider {
         Ok(keys)
     }
 
+    /// What the ID token leaves out is asked of the userinfo endpoint, where there is one.
+    async fn complete(
+        &self,
+        metadata: &Metadata,
+        config: &Oidc,
+        claims: &mut Claims,
+        token: &AccessToken,
+        subject: &str,
+    ) -> Result<(), Failure> {
+        if !claims::is_complete(config, claims) && metadata.userinfo_endpoint().is_some() {
+            for (name, value) in self.userinfo(metadata, token.clone(), subject).await? {
+                claims.entry(name).or_insert(value);
+            }
+        }
+        Ok(())
+    }
+
     async fn userinfo(
         &self,
         metadata: &Metadata,
@@ -394,7 +420,7 @@ fn auth_type(metadata: &Metadata) -> AuthType {
 fn check(
     token: &CoreIdToken,
     verifier: IdTokenVerifier<'_, CoreJsonWebKey>,
-    nonce: &Nonce,
+    nonce: impl NonceVerifier,
 ) -> Result<(), ClaimsVerificationError> {
     token.claims(&verifier, nonce).map(drop)
 }

@@ -1,23 +1,15 @@
-//! Letting a program in that has a person in front of it: what it is, what it gets, and the words of OAuth in which
-//! it is told. How the person says yes is in `device.rs` (a code) and `authorize.rs` (the browser beside it).
-
-use std::sync::Arc;
+//! Letting a program in that has a person in front of it: what it is, and the words of OAuth in which
+//! it is told. How the person says yes is in `device.rs` (a code) and `authorize.rs` (the browser beside it); what it gets
+//! is in `grant.rs`.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use utoipa::ToSchema;
-
-use super::token::{self, Wanted};
-use super::{Person, Scopes};
-use crate::events::Origin;
 
 /// The one program that is known: the `platform` command.
 pub const CLIENT: &str = "platform-cli";
-const DAYS: u32 = 30;
 const LONGEST_HOST: usize = 60;
 
 /// A token for the program (RFC 6749, section 5.1).
@@ -27,6 +19,8 @@ pub struct AccessToken {
     pub token_type: String,
     /// Seconds.
     pub expires_in: i64,
+    /// For the next one, once.
+    pub refresh_token: String,
     /// Scopes, separated by blanks.
     pub scope: String,
 }
@@ -46,6 +40,8 @@ pub enum Denied {
     UnsupportedGrant,
     /// The code is none, was used, or belongs to another request.
     OddCode,
+    /// The refresh token is none, was used, or its sign-in is over.
+    OddRefresh,
     Pending,
     TooFast,
     Expired,
@@ -58,7 +54,7 @@ impl Denied {
             Self::UnknownClient => "invalid_client",
             Self::OddRequest => "invalid_request",
             Self::UnsupportedGrant => "unsupported_grant_type",
-            Self::OddCode => "invalid_grant",
+            Self::OddCode | Self::OddRefresh => "invalid_grant",
             Self::Pending => "authorization_pending",
             Self::TooFast => "slow_down",
             Self::Expired => "expired_token",
@@ -72,6 +68,9 @@ impl Denied {
             Self::OddRequest => "A part of the request is missing or not what it should be.",
             Self::UnsupportedGrant => "This address gives tokens for another kind of grant.",
             Self::OddCode => "The code is unknown, was used already, or belongs to another request.",
+            Self::OddRefresh => {
+                "This sign-in has ended, or the refresh token was used already. Sign in again."
+            }
             Self::Pending => "Nobody has said yes yet.",
             Self::TooFast => "Ask less often.",
             Self::Expired => "Nobody said yes in time. Start again.",
@@ -95,24 +94,6 @@ pub fn host(told: &str) -> String {
 /// "platform on laptop".
 pub fn name(host: &str) -> String {
     if host.is_empty() { "platform".into() } else { format!("platform on {host}") }
-}
-
-/// Makes the program's token: all that the person may do, for 30 days.
-pub async fn let_in(
-    tx: &mut PgConnection,
-    person: Person,
-    origin: &Origin,
-    host: &str,
-    now: Timestamp,
-) -> sqlx::Result<AccessToken> {
-    let wanted = Wanted { name: name(host), scopes: Scopes::all(), days: DAYS };
-    let (token, secret) = token::mint(tx, &Arc::new(person), origin, &wanted, now).await?;
-    Ok(AccessToken {
-        access_token: secret.expose().into(),
-        token_type: "Bearer".into(),
-        expires_in: token.expires.duration_since(now).as_secs(),
-        scope: token.scopes.names().join(" "),
-    })
 }
 
 #[cfg(test)]

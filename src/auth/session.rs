@@ -27,7 +27,8 @@ use sqlx::types::Json;
 use tokio::sync::Notify;
 
 use super::guard::IsPlatform;
-use super::token::TokenKey;
+use super::provider_session::{self, FromProvider, ProviderSession};
+use super::refresh::{self, Standing};
 use super::{CurrentUser, Identity, Person};
 use crate::app::App;
 use crate::config::{Config, SessionLife};
@@ -43,6 +44,7 @@ const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const KEPT_AFTER_END: SignedDuration = SignedDuration::from_hours(24 * 7);
 const SESSIONS: &str = "session_ended";
 const TOKENS: &str = "token_revoked";
+const PEOPLE: &str = "person_changed";
 
 /// What a cookie holds: 256 random bits. Never stored, never logged.
 pub struct Secret(String);
@@ -77,6 +79,8 @@ struct Session {
     person: Arc<Person>,
     last_seen: Timestamp,
     expires: Timestamp,
+    /// `None`: an older replica began it.
+    behind: Option<ProviderSession>,
 }
 
 /// Why a browser that carries a session cookie is not signed in.
@@ -123,14 +127,14 @@ impl Sessions {
         self.ended.notify_waiters();
     }
 
-    fn forget_all(&self) {
+    pub fn forget_all(&self) {
         self.known.invalidate_all();
         self.ended.notify_waiters();
     }
 }
 
-/// Middleware: who is asking. Puts [`CurrentUser`], [`SessionKey`] and `IsPlatform`, or [`Ended`] or [`Unknown`],
-/// into the request. With an `Authorization` header cookies count for nothing, and on the API they only
+/// Middleware: who is asking. Puts [`CurrentUser`], [`SessionKey`], [`ProviderSession`] and `IsPlatform`, or [`Ended`] or
+/// [`Unknown`], into the request. With an `Authorization` header cookies count for nothing, and on the API they only
 /// read: what changes something there takes a token, so no other site can have a browser ask for it.
 pub async fn load(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
@@ -171,21 +175,46 @@ async fn recognise(app: &App, key: SessionKey, request: &mut Request) {
     if now >= session.last_seen + SEEN_EVERY {
         tokio::spawn(mark_seen(app.clone(), key, now)); // the page does not wait for it
     }
-    if session.person.is_in_any(&app.config.access.platform) {
+    let person = match refresh::keep_fresh(app, session.behind, now).await {
+        Standing::AsKnown => session.person.clone(),
+        Standing::Renewed(person) => {
+            app.sessions.known.invalidate(&key).await; // the next request reads when that was
+            person
+        }
+        Standing::Ended => {
+            known.insert(Ended::Gone);
+            return;
+        }
+    };
+    if person.is_in_any(&app.config.access.platform) {
         known.insert(IsPlatform);
     }
+    if let Some(behind) = session.behind {
+        known.insert(behind);
+    }
     known.insert(key);
-    known.insert(CurrentUser(session.person.clone()));
+    known.insert(CurrentUser(person));
 }
 
-/// Returns once the session does not count any more: signed out, too old, or idle for too long. While the database
-/// is away nobody is signed out.
+/// Returns once the session does not count any more: signed out, too old, or idle for too long; or once the person's
+/// groups are others, so that what is open begins again at the door. While the database is away nobody is signed out.
 pub async fn over(app: &App, key: SessionKey) {
+    let mut opened_as: Option<Arc<Person>> = None;
     loop {
         let mut told = pin!(app.sessions.ended.notified());
         told.as_mut().enable(); // an end that is told while we look counts, too
+        let now = app.clock.now();
         match app.sessions.known.try_get_with(key, find(&app.db, key)).await {
-            Ok(Some(session)) if end(&session, &app.config.server.session, app.clock.now()).is_none() => {}
+            Ok(Some(session)) if end(&session, &app.config.server.session, now).is_none() => {
+                let person = match refresh::keep_fresh(app, session.behind, now).await {
+                    Standing::AsKnown => session.person.clone(),
+                    Standing::Renewed(person) => person,
+                    Standing::Ended => return,
+                };
+                if opened_as.get_or_insert_with(|| person.clone()).groups != person.groups {
+                    return;
+                }
+            }
             Ok(_) => return,
             Err(_) => {}
         }
@@ -199,9 +228,14 @@ pub async fn over(app: &App, key: SessionKey) {
 async fn find(db: &PgPool, key: SessionKey) -> sqlx::Result<Option<Arc<Session>>> {
     let row = sqlx::query!(
         r#"
-        select person as "person: Json<Person>", last_seen, expires
-        from sessions
-        where id_hash = $1
+        select case when p.checked >= s.created then p.person else s.person end as "person!: Json<Person>",
+               s.last_seen, s.expires,
+               v.id as "behind?", v.created as "begun?", v.checked as "checked?",
+               v.refresh_token is not null as "renewable!"
+        from sessions s
+        left join people p on p.issuer = s.issuer and p.subject = s.subject
+        left join provider_sessions v on v.id = s.provider_session
+        where s.id_hash = $1
         "#,
         key.0.as_slice(),
     )
@@ -212,6 +246,7 @@ async fn find(db: &PgPool, key: SessionKey) -> sqlx::Result<Option<Arc<Session>>
             person: Arc::new(row.person.0),
             last_seen: row.last_seen.to_jiff(),
             expires: row.expires.to_jiff(),
+            behind: ProviderSession::read(row.behind, row.begun, row.checked, row.renewable),
         })
     }))
 }
@@ -234,12 +269,6 @@ async fn mark_seen(app: App, key: SessionKey, now: Timestamp) {
     }
 }
 
-/// What a sign-in leaves besides the person: for telling the provider about a sign-out, either way round.
-pub struct FromProvider {
-    pub sid: Option<String>,
-    pub id_token: String,
-}
-
 /// Begins a session for a person whose claims were checked, and gives the secret for their cookie.
 /// Always a new one: what the browser carried before is worth nothing from here on.
 pub async fn begin(
@@ -253,17 +282,19 @@ pub async fn begin(
     let now = app.clock.now();
     let expires = now + app.config.server.session.absolute;
     let mut tx = app.db.begin().await?;
-    sqlx::query!(
-        "delete from sessions where expires < $1 or id_hash = $2",
+    let behind = provider_session::begin(&mut tx, &app.provider, &person.identity, &from, now).await?;
+    let left = sqlx::query_scalar!(
+        "delete from sessions where expires < $1 or id_hash = $2 returning provider_session",
         (now - KEPT_AFTER_END).to_sqlx() as _,
         before.map(|key| key.0.to_vec()),
     )
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
     sqlx::query!(
         r#"
-        insert into sessions (id_hash, issuer, subject, provider_sid, person, id_token, created, last_seen, expires)
-        values ($1, $2, $3, $4, $5, $6, $7, $7, $8)
+        insert into sessions (id_hash, issuer, subject, provider_sid, person, id_token, created, last_seen, expires,
+                              provider_session)
+        values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9)
         "#,
         key.0.as_slice(),
         person.identity.issuer,
@@ -273,11 +304,19 @@ pub async fn begin(
         from.id_token,
         now.to_sqlx() as _,
         expires.to_sqlx() as _,
+        behind,
     )
     .execute(&mut *tx)
     .await?;
+    for left in left.into_iter().flatten() {
+        provider_session::leave(&mut tx, left).await?;
+    }
+    let is_new = provider_session::remember(&mut tx, person, now).await?;
     tx.commit().await?;
-    if let Some(key) = before {
+    if is_new {
+        app.sessions.forget_all();
+        app.tokens.forget_all();
+    } else if let Some(key) = before {
         app.sessions.forget(&key).await;
     }
     Ok(secret)
@@ -285,32 +324,44 @@ pub async fn begin(
 
 /// Ends one session on every replica. Gives its ID token, by which the provider knows whom to sign out.
 pub async fn end_one(app: &App, key: SessionKey) -> sqlx::Result<Option<String>> {
-    let id_token = sqlx::query_scalar!(
+    let mut tx = app.db.begin().await?;
+    let ended = sqlx::query!(
         r#"
-        with ended as (delete from sessions where id_hash = $1 returning id_hash, id_token),
+        with ended as (delete from sessions where id_hash = $1 returning id_hash, id_token, provider_session),
              told  as (select pg_notify('session_ended', encode(id_hash, 'hex')) from ended)
-        select id_token from ended left join told on true
+        select id_token, provider_session from ended left join told on true
         "#,
         key.0.as_slice(),
     )
-    .fetch_optional(&app.db)
+    .fetch_optional(&mut *tx)
     .await?;
+    if let Some(behind) = ended.as_ref().and_then(|ended| ended.provider_session) {
+        provider_session::leave(&mut tx, behind).await?;
+    }
+    tx.commit().await?;
     app.sessions.forget(&key).await;
-    Ok(id_token.flatten())
+    Ok(ended.and_then(|ended| ended.id_token))
 }
 
 /// Ends every session of a person, on every replica.
 pub async fn end_everywhere(app: &App, identity: &Identity) -> sqlx::Result<()> {
-    sqlx::query!(
+    let mut tx = app.db.begin().await?;
+    let left = sqlx::query_scalar!(
         r#"
-        with ended as (delete from sessions where issuer = $1 and subject = $2 returning id_hash)
-        select pg_notify('session_ended', encode(id_hash, 'hex')) as told from ended
+        with ended as (
+            delete from sessions where issuer = $1 and subject = $2 returning id_hash, provider_session
+        ), told as (select id_hash, pg_notify('session_ended', encode(id_hash, 'hex')) from ended)
+        select provider_session from ended join told using (id_hash)
         "#,
         identity.issuer,
         identity.subject,
     )
-    .fetch_all(&app.db)
+    .fetch_all(&mut *tx)
     .await?;
+    for left in left.into_iter().flatten() {
+        provider_session::leave(&mut tx, left).await?;
+    }
+    tx.commit().await?;
     // Ours too: the notice comes back to this replica as well, but the next page may be faster.
     app.sessions.forget_all();
     Ok(())
@@ -349,19 +400,21 @@ pub async fn forget_ended(app: App) {
 
 async fn listen_once(app: &App) -> sqlx::Result<Infallible> {
     let mut listener = PgListener::connect_with(&app.db).await?;
-    listener.listen_all([SESSIONS, TOKENS]).await?;
+    listener.listen_all([SESSIONS, TOKENS, PEOPLE]).await?;
     app.sessions.forget_all();
     app.tokens.forget_all();
     loop {
         // `None`: the connection was lost; the listener makes a new one by itself.
         let notice = listener.try_recv().await?;
         let key = notice.as_ref().and_then(|notice| key_from_hex(notice.payload()));
-        match (key, notice.as_ref().map(|notice| notice.channel())) {
-            (Some(key), Some(TOKENS)) => app.tokens.forget(TokenKey(key)).await,
-            (Some(key), Some(_)) => app.sessions.forget(&SessionKey(key)).await,
+        match (notice.as_ref().map(|notice| notice.channel()), key) {
+            (Some(SESSIONS), Some(key)) => app.sessions.forget(&SessionKey(key)).await,
+            // A program's sign-in has several tokens, so none is found by its name.
+            (Some(TOKENS), _) => app.tokens.forget_all(),
             (_, _) => {
                 app.sessions.forget_all();
                 app.tokens.forget_all();
+                app.counts.forget();
             }
         }
     }
@@ -418,6 +471,7 @@ mod tests {
             person: Arc::new(person),
             last_seen: last_seen.parse().unwrap(),
             expires: expires.parse().unwrap(),
+            behind: None,
         }
     }
 

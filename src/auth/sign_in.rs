@@ -18,8 +18,9 @@ use sha2::{Digest, Sha256};
 use super::claims::{self, Refused};
 use super::limit::Unhurried;
 use super::next::Next;
-use super::oidc::Failure;
-use super::session::{self, Ended, FromProvider, Secret, SessionKey, Unknown};
+use super::oidc::{Arrival, Failure};
+use super::provider_session::FromProvider;
+use super::session::{self, Ended, Secret, SessionKey, Unknown};
 use super::{CurrentUser, wording};
 use crate::app::App;
 use crate::config::Config;
@@ -149,11 +150,12 @@ pub async fn callback(
         Ok(arrival) => arrival,
         Err(failure) => return turned_away(layout, &next, &failure),
     };
-    let person = match claims::person(&app.config.oidc, arrival.identity, &arrival.claims) {
+    let person = match claims::person(&app.config.oidc, arrival.identity.clone(), &arrival.claims) {
         Ok(person) => person,
         Err(refused) => return refuse(layout, &next, &refused),
     };
-    let from = FromProvider { sid: arrival.sid, id_token: arrival.id_token };
+    let Arrival { sid, id_token, refresh_token, .. } = arrival;
+    let from = FromProvider { sid, id_token, refresh_token };
     let secret = session::begin(&app, &person, from, before.map(|key| key.0)).await?;
     tracing::info!(username = person.username, subject = person.identity.subject, "signed in");
     let jar = jar.add(session::cookie(&app.config, &secret));

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use super::provider_session::ProviderSession;
 use super::scope::{Scope, Scopes};
 use super::session::Secret;
 use super::{Identity, Person};
@@ -203,32 +204,63 @@ pub async fn list(db: &mut PgConnection, owner: &Arc<Person>) -> sqlx::Result<Ve
         .collect())
 }
 
-/// A token by its secret's hash, with its owner as they are now: the groups of their newest sign-in, else those they
-/// had when the token was made.
-pub async fn find(db: &sqlx::PgPool, key: TokenKey) -> sqlx::Result<Option<Arc<Token>>> {
+/// A token that a program shows: one made by hand, or the hour of a signed-in program (`grant.rs`).
+#[derive(Debug)]
+pub struct Shown {
+    pub token: Arc<Token>,
+    /// A program has to refresh by then.
+    pub fresh_until: Timestamp,
+    /// When the provider, or a sign-in, last told of the owner.
+    pub heard: Timestamp,
+    /// The provider's session that the program was let in by; else the owner's newest.
+    pub behind: Option<ProviderSession>,
+}
+
+/// A token by its secret's hash, with its owner as they are now: as the provider last said, or as they were at their
+/// newest sign-in, else as they were when the token was made.
+pub async fn find(db: &sqlx::PgPool, key: TokenKey) -> sqlx::Result<Option<Arc<Shown>>> {
     let row = sqlx::query!(
         r#"select t.id, t.name, t.scopes, t.created, t.expires, t.last_used,
-                  coalesce(s.person, t.person) as "person!: Json<Person>"
-           from tokens t
+                  case when p.checked >= coalesce(s.created, p.checked) then p.person
+                       else coalesce(s.person, t.person) end as "person!: Json<Person>",
+                  greatest(p.checked, s.created, t.created) as "heard!",
+                  least(t.expires, a.expires) as "fresh_until!",
+                  v.id as "behind?", v.created as "begun?", v.checked as "checked?",
+                  v.refresh_token is not null as "renewable!"
+           from (
+               select id as token, null::timestamptz as expires from tokens where hash = $1
+               union all select token, expires from access_tokens where hash = $1
+           ) a
+           join tokens t on t.id = a.token
+           left join people p on p.issuer = t.issuer and p.subject = t.subject
            left join lateral (
-               select person from sessions
+               select person, created from sessions
                where issuer = t.issuer and subject = t.subject order by created desc limit 1
            ) s on true
-           where t.hash = $1"#,
+           left join lateral (
+               select id, created, checked, refresh_token from provider_sessions
+               where issuer = t.issuer and subject = t.subject and id = coalesce(t.provider_session, id)
+               order by (refresh_token is not null) desc, checked desc limit 1
+           ) v on true"#,
         key.0.as_slice(),
     )
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| {
-        Arc::new(Token {
-            id: row.id,
-            key,
-            owner: Arc::new(row.person.0),
-            name: row.name,
-            scopes: Scopes::from_names(&row.scopes),
-            created: row.created.to_jiff(),
-            expires: row.expires.to_jiff(),
-            last_used: row.last_used.map(|at| at.to_jiff()),
+        Arc::new(Shown {
+            token: Arc::new(Token {
+                id: row.id,
+                key,
+                owner: Arc::new(row.person.0),
+                name: row.name,
+                scopes: Scopes::from_names(&row.scopes),
+                created: row.created.to_jiff(),
+                expires: row.expires.to_jiff(),
+                last_used: row.last_used.map(|at| at.to_jiff()),
+            }),
+            fresh_until: row.fresh_until.to_jiff(),
+            heard: row.heard.to_jiff(),
+            behind: ProviderSession::read(row.behind, row.begun, row.checked, row.renewable),
         })
     }))
 }
@@ -251,7 +283,7 @@ pub async fn revoke(app: &App, token: &Token, origin: &Origin) -> sqlx::Result<(
     }
     tx.commit().await?;
     // Ours too: the notice comes back to this replica as well, but the next request may be faster.
-    app.tokens.forget(token.key).await;
+    app.tokens.forget_all();
     Ok(())
 }
 

@@ -34,6 +34,16 @@ pub const UNKNOWN_USER_CODE: &str = "No program waits with this code. It may hav
 pub const ODD_PROGRAM: &str = "What sent you here did not ask in a way that this portal knows, so nothing was given to it. \
      Update the platform command, or sign it in with a code: platform login --device.";
 
+pub const ENDED_BY_PROVIDER: &str =
+    "Your sign-in at the identity provider has ended. Sign in again; nothing was changed.";
+pub const TOKEN_ENDED: &str =
+    "The sign-in behind this token has ended at the identity provider, and the token with it. Sign in again.";
+/// Unknown is closed: nobody decides by groups that may be theirs no longer.
+pub const CANT_CONFIRM_GROUPS: &str = "The identity provider does not say whether you are still in your groups, so nothing was decided. \
+     Try again in a moment. If it stays so, sign in again.";
+pub const OWNER_NOT_SIGNED_IN: &str = "You are not signed in at the portal any more, so nobody can say whether you are still in your groups, \
+     and nothing was decided. Sign in to the portal again, then decide.";
+
 /// Why the API does not know who asks.
 pub fn stranger(stranger: Option<Stranger>) -> &'static str {
     match stranger {
@@ -44,6 +54,10 @@ pub fn stranger(stranger: Option<Stranger>) -> &'static str {
             "The Authorization header holds no token of this portal. It is one header, `Bearer ph_…`."
         }
         Some(Stranger::Expired) => "This token has expired. Sign in again, or make a new one under Settings.",
+        Some(Stranger::Unseen) => {
+            "You have not been at the portal for so long that this token no longer counts. Sign in to the portal again: \
+             it counts again from then on."
+        }
         Some(Stranger::Unknown | Stranger::TooMany | Stranger::Undecided) => {
             "The portal does not know this token: it was revoked, or never made here. Sign in again."
         }

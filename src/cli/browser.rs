@@ -12,7 +12,7 @@ use axum::response::Html;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::SecretString;
+use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -22,6 +22,7 @@ use super::failure::Failure;
 use super::login::{CLIENT, TokenAnswer, host};
 use super::portal::Portal;
 use super::print::say;
+use super::refresh::Credential;
 use super::wording;
 
 /// Signing in at the provider takes people a while.
@@ -35,7 +36,7 @@ struct Back {
     error: Option<String>,
 }
 
-pub async fn sign_in(portal: &Portal) -> Result<SecretString, Failure> {
+pub async fn sign_in(portal: &Portal) -> Result<Credential, Failure> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let redirect = format!("http://{}/callback", listener.local_addr()?);
     let (verifier, state) = (secret(), secret());
@@ -64,7 +65,7 @@ pub async fn sign_in(portal: &Portal) -> Result<SecretString, Failure> {
         ("redirect_uri", &redirect),
     ];
     match portal.post_form(portal.url(&["token"]), &form).await? {
-        TokenAnswer::Granted { access_token } => Ok(access_token),
+        TokenAnswer::Granted(granted) => Ok(Credential::granted(granted, Timestamp::now())),
         TokenAnswer::Refused { error } => Err(Failure::SignIn(wording::refused_sign_in(&error))),
     }
 }

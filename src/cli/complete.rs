@@ -18,6 +18,9 @@ use crate::api::types::{Page, Service, Version};
 /// Longer, and people have typed it themselves.
 const WITHIN: Duration = Duration::from_secs(2);
 
+/// Nobody reads a longer list.
+const MOST_VERSIONS: usize = 300;
+
 pub fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     let config = Config::load().unwrap_or_default();
     let all = config.contexts.into_iter().map(|(name, context)| (name, context.url.to_string()));
@@ -55,15 +58,8 @@ pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     let found = ask(|portal| async move {
-        portal
-            .get::<Page<Version>>(portal.url(&[
-                "services",
-                &service,
-                "environments",
-                &environment,
-                "versions",
-            ]))
-            .await
+        let parts = ["services", &service, "environments", &environment, "versions"];
+        portal.list::<Version>(portal.url(&parts), MOST_VERSIONS).await
     });
     let can_be_chosen = found.into_iter().filter(|version| version.refused.is_none());
     candidates(current, can_be_chosen.map(|version| (version.version.clone(), wording::runs_in(&version))))
@@ -87,9 +83,12 @@ fn ask<T, F: Future<Output = Result<Page<T>, Failure>>>(question: impl FnOnce(Po
     let answer = || {
         let portal = Portal::of(&globals).ok()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let answer = runtime.block_on(async { tokio::time::timeout(WITHIN, question(portal)).await });
+        let answer = runtime.block_on(async {
+            portal.refresh().await.ok()?;
+            tokio::time::timeout(WITHIN, question(portal)).await.ok()
+        });
         runtime.shutdown_background();
-        answer.ok()?.ok()
+        answer?.ok()
     };
     answer().map(|page| page.items).unwrap_or_default()
 }

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::failure::Failure;
 use super::login::{CLIENT, TokenAnswer, host};
 use super::portal::Portal;
 use super::print::{clean, say};
+use super::refresh::Credential;
 use super::wording;
 
 /// RFC 8628, 3.2.
@@ -27,7 +28,7 @@ fn usual_interval() -> u64 {
     5
 }
 
-pub async fn sign_in(portal: &Portal) -> Result<SecretString, Failure> {
+pub async fn sign_in(portal: &Portal) -> Result<Credential, Failure> {
     let form = [("client_id", CLIENT), ("host", &host())];
     let code: Code = portal.post_form(portal.url(&["device", "code"]), &form).await?;
     let address = code.verification_uri_complete.as_deref().unwrap_or(&code.verification_uri);
@@ -43,7 +44,7 @@ pub async fn sign_in(portal: &Portal) -> Result<SecretString, Failure> {
     while Instant::now() < until {
         tokio::time::sleep(interval).await;
         match portal.post_form(portal.url(&["device", "token"]), &form).await {
-            Ok(TokenAnswer::Granted { access_token }) => return Ok(access_token),
+            Ok(TokenAnswer::Granted(granted)) => return Ok(Credential::granted(granted, Timestamp::now())),
             Ok(TokenAnswer::Refused { error }) => match error.as_str() {
                 "authorization_pending" => {}
                 "slow_down" => interval += Duration::from_secs(5),

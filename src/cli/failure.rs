@@ -44,8 +44,8 @@ pub enum Failure {
     },
     NotSignedIn {
         portal: String,
-        /// A token was sent, and the portal takes it no longer.
-        ended: bool,
+        /// Why the portal does not take the token; empty where none was sent.
+        said: String,
     },
     NoPortal,
     UnknownContext {

@@ -14,6 +14,7 @@ use super::config::{Config, portal_url};
 use super::failure::{Exit, Failure};
 use super::portal::Portal;
 use super::print::{Out, say};
+use super::refresh::{Credential, Token};
 use super::{browser, complete, device, secret, wording};
 use crate::api::types::WhoAmI;
 
@@ -40,8 +41,18 @@ pub struct Arguments {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum TokenAnswer {
-    Granted { access_token: SecretString },
+    Granted(Granted),
     Refused { error: String },
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Granted {
+    pub access_token: SecretString,
+    /// An older portal gives none: its token lasts by itself.
+    pub refresh_token: Option<SecretString>,
+    /// Seconds.
+    #[serde(default)]
+    pub expires_in: i64,
 }
 
 pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failure> {
@@ -50,17 +61,17 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
     let mut context = config.named(&name)?.clone();
     context.ca_file = globals.ca_file.clone().or(context.ca_file);
     let portal = Portal::at(context.clone(), None)?;
-    let token = if arguments.with_token {
-        from_stdin()?
+    let credential = if arguments.with_token {
+        Credential::fixed(from_stdin()?)
     } else if arguments.device || !browser::is_there() {
         device::sign_in(&portal).await?
     } else {
         browser::sign_in(&portal).await?
     };
 
-    let portal = Portal::at(context.clone(), Some(token.clone()))?;
+    let portal = Portal::at(context.clone(), Some(Token::new(credential.clone(), None)))?;
     let me: WhoAmI = portal.get(portal.url(&["whoami"])).await?;
-    let kept = secret::keep(&context.url, &token)?;
+    let kept = secret::keep(&context.url, &credential)?;
     // Two contexts may be one portal: the token is the portal's.
     for other in config.contexts.values_mut().filter(|other| other.url == context.url) {
         other.token = Some(kept);

@@ -5,6 +5,7 @@ use super::config::Config;
 use super::failure::{Exit, Failure};
 use super::portal::Portal;
 use super::print::say;
+use super::refresh::Token;
 use super::{secret, wording};
 use crate::api::types::WhoAmI;
 
@@ -15,7 +16,7 @@ pub async fn run(globals: &Globals) -> Result<Exit, Failure> {
         say(&wording::not_signed_in_anyway(&context.url));
         return Ok(Exit::Done);
     };
-    let token = secret::kept(&context.url, kept)?;
+    let token = secret::kept(&context.url, kept)?.map(|credential| Token::new(credential, Some(kept)));
     let revoked = revoke(&Portal::at(context.clone(), token)?).await;
     secret::forget(&context.url, Some(kept))?;
     for other in config.contexts.values_mut().filter(|other| other.url == context.url) {

@@ -36,6 +36,7 @@ mod pick;
 mod portal;
 mod print;
 mod progress;
+mod refresh;
 mod reject;
 mod restart;
 mod rollback;

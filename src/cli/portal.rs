@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, redirect};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -14,6 +14,7 @@ use url::Url;
 use super::args::Globals;
 use super::config::{Config, Context};
 use super::failure::Failure;
+use super::refresh::Token;
 use super::secret;
 use crate::api::types::{Page, Problem};
 
@@ -27,7 +28,7 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Portal {
     http: Client,
-    token: Option<SecretString>,
+    token: Option<Token>,
     pub context: Context,
 }
 
@@ -39,7 +40,7 @@ impl Portal {
         Self::at(context, token)
     }
 
-    pub fn at(context: Context, token: Option<SecretString>) -> Result<Self, Failure> {
+    pub fn at(context: Context, token: Option<Token>) -> Result<Self, Failure> {
         // Set already is fine: there is only this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
@@ -125,8 +126,17 @@ impl Portal {
         url: Url,
         form: &[(&str, &str)],
     ) -> Result<T, Failure> {
-        let request = self.request(Method::POST, url).timeout(ANSWER_WITHIN);
-        let response = self.send(request.form(form)).await?;
+        self.post_form_within(url, form, ANSWER_WITHIN).await
+    }
+
+    pub async fn post_form_within<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        form: &[(&str, &str)],
+        within: Duration,
+    ) -> Result<T, Failure> {
+        let request = self.request(Method::POST, url).timeout(within);
+        let response = self.send_without_token(request.form(form)).await?;
         match response.status() {
             StatusCode::OK | StatusCode::BAD_REQUEST => self.body(response).await,
             _ => Err(self.refusal(response).await),
@@ -153,15 +163,32 @@ impl Portal {
 
     /// A request as it is, for `platform api`.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let request = self.http.request(method, url);
+        self.http.request(method, url)
+    }
+
+    /// Its answer, whatever it says. A token that has had its time is replaced, and the request made again.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let Some(token) = &self.token else { return self.send_without_token(request).await };
+        let (again, used) = (request.try_clone(), token.fresh(self).await?);
+        let response = self.send_without_token(request.bearer_auth(used.expose_secret())).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(again) = again
+            && let Some(next) = token.after(self, &used).await?
+        {
+            return self.send_without_token(again.bearer_auth(next.expose_secret())).await;
+        }
+        Ok(response)
+    }
+
+    /// Replaces the token if that is due. Whoever gives up on an answer should do so after this, not in the middle of it.
+    pub async fn refresh(&self) -> Result<(), Failure> {
         match &self.token {
-            Some(token) => request.bearer_auth(token.expose_secret()),
-            None => request,
+            Some(token) => token.fresh(self).await.map(drop),
+            None => Ok(()),
         }
     }
 
-    /// Its answer, whatever it says.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    async fn send_without_token(&self, request: RequestBuilder) -> Result<Response, Failure> {
         request.send().await.map_err(|error| self.away(&error))
     }
 
@@ -197,8 +224,8 @@ impl Portal {
 
     async fn refusal(&self, response: Response) -> Failure {
         let status = response.status();
-        if status == StatusCode::UNAUTHORIZED {
-            return Failure::NotSignedIn { portal: self.name(), ended: self.token.is_some() };
+        if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
+            return Failure::NotSignedIn { portal: self.name(), said: String::new() };
         }
         if status.is_redirection() {
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("elsewhere");
@@ -210,6 +237,9 @@ impl Portal {
             Err(failure) => return failure,
         };
         match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) if is_problem && status == StatusCode::UNAUTHORIZED => {
+                Failure::NotSignedIn { portal: self.name(), said: problem.detail }
+            }
             Ok(problem) if is_problem => Failure::Problem(Box::new(problem)),
             // A proxy answers for a portal that is not there.
             _ if matches!(status.as_u16(), 502..=504) => {

@@ -61,6 +61,7 @@ fn what_is_commented_out_would_be_understood() {
     assert_eq!(config.oidc.username_claim, default_username_claim());
     assert_eq!(config.oidc.groups_claim, default_groups_claim());
     assert_eq!(config.oidc.groups_prefix, default_groups_prefix());
+    assert_eq!(config.oidc.unseen, default_unseen());
     assert_eq!(config.catalogue.refresh, default_refresh());
     let production = config.environment("production").unwrap();
     assert_eq!(config.environment("staging").unwrap().deadline, default_deadline());

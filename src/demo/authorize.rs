@@ -51,8 +51,8 @@ pub async fn page(State(provider): State<Arc<Provider>>, Query(asked): Query<Ask
     if let Err(why) = check(&asked) {
         return to_error(&provider, back, &asked.state, why);
     }
-    let page =
-        PeoplePage { layout: Layout::outside(), fields: asked.fields(), people: provider.people.all() };
+    let people = provider.people().clone();
+    let page = PeoplePage { layout: Layout::outside(), fields: asked.fields(), people: people.all() };
     match page.render() {
         Ok(html) => Html(html).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -77,7 +77,7 @@ pub async fn choose(State(provider): State<Arc<Provider>>, Form(chosen): Form<Ch
     if let Err(why) = check(&asked) {
         return to_error(&provider, back, &asked.state, why);
     }
-    if provider.people.by_sub(&chosen.person).is_none() {
+    if provider.people().by_sub(&chosen.person).is_none() {
         return to_error(&provider, back, &asked.state, "access_denied");
     }
     let state = asked.state.clone();

@@ -5,6 +5,7 @@
 //! /.well-known/openid-configuration   who we are, with the mark `pilothouse_development`
 //! /authorize ──▶ a page with the people ──▶ back with a code (once, 60 s, PKCE S256 only)
 //! /token      the code becomes a signed ID token        (tokens.rs, keys.rs)
+//!             with a refresh token, good once, for the next one
 //! /userinfo   the same claims                           /end-session   back to the portal
 //! ```
 //! Anybody can be anybody here. So it listens on loopback only, sends people back to this machine only, and
@@ -18,7 +19,7 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, ensure};
 use axum::extract::{Request, State};
@@ -39,7 +40,7 @@ pub use people::{People, Sample};
 
 use crate::clock::Clock;
 use crate::web::assets;
-use tokens::{Code, Ticket};
+use tokens::{Code, SignIn, Ticket};
 
 /// The arguments of `platform identity-provider`.
 #[derive(Debug, clap::Args)]
@@ -84,17 +85,42 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// but, if asked for, the key.
 pub struct Provider {
     issuer: String,
-    people: People,
+    people: Mutex<People>,
     keys: Keys,
     clock: Clock,
     codes: Mutex<BTreeMap<String, Code>>,
     tickets: Mutex<BTreeMap<String, Ticket>>,
+    sign_ins: Mutex<BTreeMap<String, SignIn>>,
 }
 
 impl Provider {
     /// `issuer` is without a slash at its end.
     pub fn new(issuer: String, people: People, keys: Keys, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { issuer, people, keys, clock, codes: Mutex::default(), tickets: Mutex::default() })
+        Arc::new(Self {
+            issuer,
+            people: Mutex::new(people),
+            keys,
+            clock,
+            codes: Mutex::default(),
+            tickets: Mutex::default(),
+            sign_ins: Mutex::default(),
+        })
+    }
+
+    /// From now on this person is in these groups; whoever has signed in learns of it at their next refresh.
+    pub fn put_into(&self, username: &str, groups: &[&str]) {
+        if let Some(person) = self.people().named(username) {
+            person.groups = groups.iter().map(ToString::to_string).collect();
+        }
+    }
+
+    /// From now on nobody of this name can sign in or refresh.
+    pub fn disable(&self, username: &str) {
+        self.people().remove(username);
+    }
+
+    fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn issuer(&self) -> &str {
@@ -128,7 +154,7 @@ async fn discovery(State(provider): State<Arc<Provider>>) -> Json<serde_json::Va
         "end_session_endpoint": at("/end-session"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],

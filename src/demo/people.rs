@@ -67,6 +67,14 @@ impl People {
     pub fn by_sub(&self, sub: &str) -> Option<&Sample> {
         self.people.iter().find(|person| person.sub == sub)
     }
+
+    pub fn named(&mut self, username: &str) -> Option<&mut Sample> {
+        self.people.iter_mut().find(|person| person.username == username)
+    }
+
+    pub fn remove(&mut self, username: &str) {
+        self.people.retain(|person| person.username != username);
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `/token` and `/userinfo`: a code becomes a signed ID token, once.
+//! `/token` and `/userinfo`: a code becomes a signed ID token, once; a refresh token becomes the next.
 
 use std::sync::{Arc, PoisonError};
 
@@ -33,6 +33,13 @@ impl Code {
     }
 }
 
+/// What a refresh token stands for.
+pub struct SignIn {
+    sub: String,
+    asked: Asked,
+    sid: String,
+}
+
 /// What an access token stands for.
 pub struct Ticket {
     sub: String,
@@ -58,44 +65,68 @@ pub struct Exchange {
     redirect_uri: String,
     #[serde(default)]
     code_verifier: String,
+    #[serde(default)]
+    refresh_token: String,
     client_id: Option<String>,
 }
 
-/// `POST /token` (RFC 6749, section 4.1.3; RFC 7636). A code that was tried is gone, whatever was wrong.
+/// `POST /token`
 pub async fn exchange(
     State(provider): State<Arc<Provider>>,
     headers: HeaderMap,
     Form(wanted): Form<Exchange>,
 ) -> Response {
-    if wanted.grant_type != "authorization_code" {
-        return refuse("unsupported_grant_type");
+    let client = basic_client(&headers).or(wanted.client_id.clone()).unwrap_or_default();
+    let sign_in = match wanted.grant_type.as_str() {
+        "authorization_code" => begin(&provider, &wanted, &client),
+        "refresh_token" => go_on(&provider, &wanted.refresh_token, &client),
+        _ => return refuse("unsupported_grant_type"),
+    };
+    match sign_in {
+        Some(sign_in) => grant(&provider, sign_in),
+        None => refuse("invalid_grant"),
     }
+}
+
+/// RFC 6749, section 4.1.3; RFC 7636. A code that was tried is gone, whatever was wrong.
+fn begin(provider: &Provider, wanted: &Exchange, client: &str) -> Option<SignIn> {
     let now = provider.clock.now();
     let code = provider.codes.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.code);
-    let Some(code) = code.filter(|code| code.until > now) else { return refuse("invalid_grant") };
-    let client = basic_client(&headers).or(wanted.client_id).unwrap_or_default();
+    let code = code.filter(|code| code.until > now)?;
     let proof = URL_SAFE_NO_PAD.encode(Sha256::digest(&wanted.code_verifier));
     let fits = code.asked.client_id == client
         && code.asked.redirect_uri == wanted.redirect_uri
         && code.asked.code_challenge == proof;
-    if !fits {
-        return refuse("invalid_grant");
-    }
-    let Some(claims) = id_claims(&provider, &code, now) else { return refuse("invalid_grant") };
+    fits.then(|| SignIn { sub: code.sub, asked: code.asked, sid: random() })
+}
+
+/// RFC 6749, section 6. A refresh token is good once, as at providers that are strict.
+fn go_on(provider: &Provider, token: &str, client: &str) -> Option<SignIn> {
+    let sign_in = provider.sign_ins.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+    sign_in.filter(|sign_in| sign_in.asked.client_id == client)
+}
+
+fn grant(provider: &Provider, sign_in: SignIn) -> Response {
+    let now = provider.clock.now();
+    let Some(claims) = id_claims(provider, &sign_in, now) else { return refuse("invalid_grant") };
     let id_token = match provider.keys.sign(&provider.keys.header(), &claims) {
         Ok(token) => token,
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     };
-    let access_token = random();
+    let (access_token, refresh_token) = (random(), random());
     let mut tickets = provider.tickets.lock().unwrap_or_else(PoisonError::into_inner);
     tickets.retain(|_, ticket| ticket.until > now);
-    tickets.insert(access_token.clone(), Ticket { sub: code.sub, until: now + TOKEN_LIVES });
+    tickets.insert(access_token.clone(), Ticket { sub: sign_in.sub.clone(), until: now + TOKEN_LIVES });
+    let scope = sign_in.asked.scope.clone();
+    let mut sign_ins = provider.sign_ins.lock().unwrap_or_else(PoisonError::into_inner);
+    sign_ins.insert(refresh_token.clone(), sign_in);
     Json(json!({
         "access_token": access_token,
         "token_type": "Bearer",
         "expires_in": TOKEN_LIVES.as_secs(),
         "id_token": id_token,
-        "scope": code.asked.scope,
+        "refresh_token": refresh_token,
+        "scope": scope,
     }))
     .into_response()
 }
@@ -107,23 +138,24 @@ pub async fn userinfo(State(provider): State<Arc<Provider>>, headers: HeaderMap)
     let now = provider.clock.now();
     let tickets = provider.tickets.lock().unwrap_or_else(PoisonError::into_inner);
     let ticket = token.and_then(|token| tickets.get(token)).filter(|ticket| ticket.until > now);
-    match ticket.and_then(|ticket| provider.people.by_sub(&ticket.sub)) {
-        Some(person) => Json(person.claims()).into_response(),
+    let claims = ticket.and_then(|ticket| Some(provider.people().by_sub(&ticket.sub)?.claims()));
+    match claims {
+        Some(claims) => Json(claims).into_response(),
         None => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")])
             .into_response(),
     }
 }
 
-fn id_claims(provider: &Provider, code: &Code, now: Timestamp) -> Option<Value> {
-    let mut claims = provider.people.by_sub(&code.sub)?.claims();
+fn id_claims(provider: &Provider, sign_in: &SignIn, now: Timestamp) -> Option<Value> {
+    let mut claims = provider.people().by_sub(&sign_in.sub)?.claims();
     for (name, value) in [
         ("iss", json!(provider.issuer)),
-        ("aud", json!(code.asked.client_id)),
-        ("azp", json!(code.asked.client_id)),
+        ("aud", json!(sign_in.asked.client_id)),
+        ("azp", json!(sign_in.asked.client_id)),
         ("iat", json!(now.as_second())),
         ("exp", json!((now + TOKEN_LIVES).as_second())),
-        ("nonce", json!(code.asked.nonce)),
-        ("sid", json!(random())),
+        ("nonce", json!(sign_in.asked.nonce)),
+        ("sid", json!(sign_in.sid)),
     ] {
         claims.insert(name.into(), value);
     }

@@ -14,7 +14,7 @@ use super::look::{self, Missing};
 use super::show;
 use super::store;
 use crate::app::App;
-use crate::auth::CurrentUser;
+use crate::auth::{CurrentUser, DecidingUser};
 use crate::events::{self, Entry, Origin};
 use crate::web::form::VerifiedForm;
 use crate::web::{Error, Layout, Result};
@@ -34,7 +34,7 @@ pub struct Decision {
 /// `POST /deploys/{id}/approval`
 pub async fn decide(
     State(app): State<App>,
-    user: CurrentUser,
+    user: DecidingUser,
     layout: Layout,
     origin: Origin,
     Path(id): Path<DeployId>,
@@ -50,7 +50,7 @@ pub async fn decide(
 /// Takes a person's decision: records it, or, where something moved meanwhile, that the request is void.
 pub async fn take(
     app: &App,
-    user: &CurrentUser,
+    user: &DecidingUser,
     origin: &Origin,
     id: DeployId,
     decision: &Decision,

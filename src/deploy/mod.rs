@@ -52,7 +52,7 @@ pub use gates::{Refusal, Verdict};
 pub use inbox::{Ask, waiting, waiting_deploys};
 pub use list::{Which, numbers};
 pub use pages::{DeployPages, Moves, run as run_pages};
-pub use plan::{Check, Plan, Wish, plan, version_of, who_grants};
+pub use plan::{Check, Plan, Rest, Wish, plan, version_of, who_grants};
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;

@@ -54,6 +54,14 @@ pub struct TakeOver {
     pub agreed: bool,
 }
 
+/// What is behind the versions that were offered.
+pub enum Rest {
+    More,
+    None,
+    /// The version to begin behind is none, or is no more.
+    Unknown,
+}
+
 /// A version one can pick.
 pub struct Offer {
     pub version: String,
@@ -320,10 +328,21 @@ impl Plan {
         Ok(())
     }
 
-    /// The registry's tags, newest first, with what runs where. For a form that is shown; one that was sent has chosen.
+    /// The newest of the registry's tags, with what runs where. For a form that is shown; one that was sent has chosen.
     pub async fn offer(&mut self, app: &App, service: &Service) -> Result<()> {
+        self.offer_after(app, service, None, OFFERED).await.map(drop)
+    }
+
+    /// As [`Plan::offer`], as many as are wanted of those behind this one.
+    pub async fn offer_after(
+        &mut self,
+        app: &App,
+        service: &Service,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Rest> {
         let Some(repository) = self.repository.as_ref().and_then(|name| name.parse::<ImageRef>().ok()) else {
-            return Ok(());
+            return Ok(Rest::None);
         };
         let mut runs: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
         for environment in &app.config.environments {
@@ -337,10 +356,14 @@ impl Plan {
             Ok(tags) => tags,
             Err(error) => {
                 self.no_versions = Some(error.to_string());
-                return Ok(());
+                return Ok(Rest::None);
             }
         };
-        let offered = || tags.iter().take(OFFERED);
+        let place = |after: &str| tags.iter().position(|tag| tag.name == after);
+        let Some(from) = after.map_or(Some(0), |after| place(after).map(|place| place + 1)) else {
+            return Ok(Rest::Unknown);
+        };
+        let offered = || tags.iter().skip(from).take(most);
         let unproven = self.unproven(app, offered().filter_map(|tag| tag.digest.as_ref())).await?;
         let refused = |tag: &Tag| {
             let digest = tag.digest.as_ref().filter(|_| tag.name != self.running)?;
@@ -356,7 +379,7 @@ impl Plan {
                 refused: refused(tag),
             })
             .collect();
-        Ok(())
+        Ok(if tags.len() > from + most { Rest::More } else { Rest::None })
     }
 
     /// Those of the digests that the environment before this one has not run yet: they stay on the list and say so.

@@ -78,14 +78,21 @@ pub async fn load(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<De
     Ok(load_all(db, &[id]).await?.pop())
 }
 
-/// Newest first. Those that are not there are left out.
+/// Newest first. Those that are not there are left out. The requester is in the groups that the provider last told of:
+/// who lost a right since they asked does not use it up.
 pub async fn load_all(db: &mut PgConnection, ids: &[DeployId]) -> sqlx::Result<Vec<Deploy>> {
     let rows = sqlx::query!(
         r#"select id, service, team, environment, cluster, namespace, action as "action: Json<Action>",
-                  requester as "requester: Json<Person>", reason, policy as "policy: Json<Policy>", digest,
+                  case when p.checked >= requested
+                       then requester || jsonb_build_object('groups', p.person -> 'groups')
+                       else requester end as "requester!: Json<Person>",
+                  reason, policy as "policy: Json<Policy>", digest,
                   shown as "shown: Json<Vec<ShownDiff>>", checks as "checks: Json<Vec<CheckMade>>", detail as "detail: Json<State>", requested, ended, fence,
                   progress as "progress: Json<Option<Progress>>"
-           from deploys where id = any ($1) order by id desc"#,
+           from deploys
+           left join people p on p.issuer = requester -> 'identity' ->> 'issuer'
+                             and p.subject = requester -> 'identity' ->> 'subject'
+           where id = any ($1) order by id desc"#,
         &numbers(ids)
     )
     .fetch_all(db)
@@ -261,10 +268,12 @@ pub async fn decisions_of(
 /// of the group since then no longer counts.
 pub async fn approvers(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Vec<Approver>> {
     let rows = sqlx::query!(
-        r#"select coalesce(s.person, a.person) as "person!: Json<Person>", a.seen
+        r#"select case when p.checked >= coalesce(s.created, p.checked) then p.person
+                       else coalesce(s.person, a.person) end as "person!: Json<Person>", a.seen
            from approvals a
+           left join people p on p.issuer = a.issuer and p.subject = a.subject
            left join lateral (
-               select person from sessions
+               select person, created from sessions
                where issuer = a.issuer and subject = a.subject order by created desc limit 1
            ) s on true
            where a.deploy = $1 and a.verdict = 'approve'"#,

@@ -2,6 +2,7 @@
 //! all in this process and on ports of their own. `world.as_("maya")` is a browser that really signed in.
 
 pub mod api;
+pub mod at_provider;
 mod browser;
 pub mod cluster;
 mod database;
@@ -16,10 +17,11 @@ use std::sync::LazyLock;
 use pilothouse::app::App;
 use pilothouse::clock::Clock;
 use pilothouse::config::Config;
-use pilothouse::demo::{self, Keys, People};
+use pilothouse::demo::{Keys, People};
 use pilothouse::server;
 use tokio::net::TcpListener;
 
+pub use at_provider::AtProvider;
 pub use browser::{Browser, Page, with_form};
 pub use database::Database;
 pub use process::Process;
@@ -36,6 +38,8 @@ pub struct World {
     pub base: String,
     pub people: People,
     pub database: Database,
+    /// None where a test brought another.
+    provider: Option<AtProvider>,
     configuration: String,
 }
 
@@ -55,6 +59,11 @@ impl World {
 
     pub fn builder() -> Builder {
         Builder { clock: Clock::System, people: SAMPLE_PEOPLE.into(), issuer: None, replaced: Vec::new() }
+    }
+
+    /// The identity provider, for tests that change what it says.
+    pub fn provider(&self) -> &AtProvider {
+        self.provider.as_ref().expect("the usual identity provider")
     }
 
     /// A browser in which nobody has signed in.
@@ -105,6 +114,11 @@ impl Builder {
         self
     }
 
+    /// With a client secret: then the portal keeps refresh tokens and asks the provider again.
+    pub fn confidential(self) -> Self {
+        self.replace("client_id = \"pilothouse\"", "client_id = \"pilothouse\"\nclient_secret = \"a secret\"")
+    }
+
     /// Replaces text in the configuration; what is not there panics.
     pub fn replace(mut self, old: &str, new: &str) -> Self {
         self.replaced.push((old.into(), new.into()));
@@ -114,14 +128,11 @@ impl Builder {
     pub async fn start(self) -> World {
         server::prepare_process();
         let people = People::parse(&self.people).unwrap();
-        let issuer = match self.issuer {
-            Some(issuer) => issuer,
+        let (issuer, provider) = match self.issuer {
+            Some(issuer) => (issuer, None),
             None => {
-                let (listener, issuer) = listen().await;
-                let keys = Keys::from_pem(&KEY).unwrap();
-                let provider = demo::Provider::new(issuer.clone(), people.clone(), keys, self.clock.clone());
-                tokio::spawn(async move { axum::serve(listener, demo::router(provider)).await });
-                issuer
+                let provider = AtProvider::start(people.clone(), self.clock.clone()).await;
+                (provider.issuer.clone(), Some(provider))
             }
         };
         let database = Database::new().await;
@@ -138,7 +149,7 @@ impl Builder {
         };
         let app = server::build(config, self.clock).await.unwrap();
         tokio::spawn(server::run(app.clone(), listener));
-        World { app, base, people, database, configuration: text }
+        World { app, base, people, database, provider, configuration: text }
     }
 }
 

@@ -18,10 +18,12 @@ impl Failure {
             Self::NotAPortal { portal, what } => {
                 format!("What answers at {portal} is no portal that this command knows: {}.", clean(what))
             }
-            Self::NotSignedIn { portal, ended: true } => {
-                format!("{portal} no longer takes your token: it has expired or was revoked.")
+            Self::NotSignedIn { portal, said } if said.is_empty() => {
+                format!("You are not signed in at {portal}.")
             }
-            Self::NotSignedIn { portal, ended: false } => format!("You are not signed in at {portal}."),
+            Self::NotSignedIn { portal, said } => {
+                format!("{portal} does not take your token any more. {}", clean(said))
+            }
             Self::NoPortal => "This command does not know your portal yet.".into(),
             Self::UnknownContext { name, .. } => format!("There is no context “{name}”."),
             Self::NoService { folder } => format!(

@@ -51,6 +51,11 @@ pub fn kept(kept: Option<Kept>) -> &'static str {
     }
 }
 
+pub fn sign_in_ended() -> String {
+    "Your sign-in has ended: it is 30 days old, was ended by somebody, or you signed out in another terminal."
+        .into()
+}
+
 pub fn signed_out(url: &Url) -> String {
     format!("You are signed out of {}.", bare(url))
 }
