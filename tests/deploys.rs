@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::{Browser, World};
 
-const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
+pub const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
 /// A portal with one service, `shop`, that runs v1.0.0 in two namespaces of its own, put there with kubectl.
 pub struct Shop {
@@ -22,13 +22,18 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Self {
+        Self::with(CATALOGUE).await
+    }
+
+    /// With another catalogue, in which `shop` is a service of payments.
+    pub async fn with(catalogue: &str) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({})).await;
         for sandbox in [&staging, &production] {
             put_with_kubectl(sandbox).await;
         }
         let files = tempfile::tempdir().unwrap();
-        std::fs::write(files.path().join("catalog-info.yaml"), CATALOGUE).unwrap();
+        std::fs::write(files.path().join("catalog-info.yaml"), catalogue).unwrap();
         let namespace = |environment: &str, sandbox: &Sandbox| {
             let head = format!("name = \"{environment}\"\ncluster = \"dev\"\nnamespace = ");
             (format!("{head}\"{{team}}-{{environment}}\""), format!("{head}\"{}\"", sandbox.namespace))
@@ -52,16 +57,16 @@ impl Shop {
         shop
     }
 
-    async fn maya(&self) -> Browser {
+    pub async fn maya(&self) -> Browser {
         self.world.as_("maya").await
     }
 
-    async fn omar(&self) -> Browser {
+    pub async fn omar(&self) -> Browser {
         self.world.as_("omar").await
     }
 
     /// Asks for a version as the form does, and gives back the number of the deploy.
-    async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
+    pub async fn deploy(&self, who: &Browser, environment: &str, version: &str) -> i64 {
         let page = self.ask(who, environment, version, "").await;
         page.parse().unwrap_or_else(|_| panic!("not sent: {page}"))
     }
@@ -85,7 +90,7 @@ impl Shop {
         }
     }
 
-    async fn state(&self, id: i64) -> String {
+    pub async fn state(&self, id: i64) -> String {
         sqlx::query_scalar("select state from deploys where id = $1")
             .bind(id)
             .fetch_one(&self.world.app.db)
@@ -112,7 +117,7 @@ impl Shop {
     }
 }
 
-const CATALOGUE: &str = "
+pub const CATALOGUE: &str = "
 apiVersion: backstage.io/v1alpha1
 kind: Group
 metadata: {name: payments}
@@ -150,7 +155,7 @@ async fn put_with_kubectl(sandbox: &Sandbox) {
     deployments(sandbox).create(&params, &serde_json::from_value(deployment).unwrap()).await.unwrap();
 }
 
-fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
+pub fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
     Api::namespaced(sandbox.admin.clone(), &sandbox.namespace)
 }
 
@@ -188,7 +193,7 @@ fn hidden(html: &str, name: &str) -> String {
     rest.split('"').next().unwrap_or_default().to_string()
 }
 
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let started = std::time::Instant::now();
     while started.elapsed() < Duration::from_secs(120) {
         if let Some(found) = look().await {
@@ -200,7 +205,7 @@ async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 }
 
 /// The invariants of the engine that can be read off the outside after any run (I1, I5, and the audit chain).
-async fn invariants_hold(shop: &Shop) {
+pub async fn invariants_hold(shop: &Shop) {
     let db = &shop.world.app.db;
     let gaps: i64 = sqlx::query_scalar(
         "select count(*) from (select deploy, seq, row_number() over (partition by deploy order by seq) as n from events) e
@@ -269,7 +274,7 @@ async fn a_production_deploy_waits_for_somebody_else_and_then_lands_by_itself() 
 }
 
 /// The digest on the approver's page.
-async fn seen(who: &Browser, id: i64) -> String {
+pub async fn seen(who: &Browser, id: i64) -> String {
     hidden(&who.get(&format!("/deploys/{id}")).await.text, "seen")
 }
 

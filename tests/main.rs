@@ -16,6 +16,7 @@ mod deploys;
 mod kube_cluster;
 mod kube_rules;
 mod logs;
+mod migrations;
 mod pages;
 mod program_sign_in;
 mod registry;

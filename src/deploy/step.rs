@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy::{Deploy, DeployId, Event, State, Written};
 use super::gates::Moved;
+use super::wording;
 use crate::kube::diagnosis::Reason;
+use crate::kube::job::{self, JobStatus};
 use crate::kube::rollout::{Progress, Rollout};
 
 /// How often a moving rollout is looked at when nothing wakes the engine earlier.
@@ -27,6 +29,8 @@ pub enum Seen {
     Landed(Option<Written>),
     /// Rolling out or verifying.
     Rollout { status: Rollout, reason: Option<Reason>, soak: Result<(), String> },
+    /// A migration that runs. `stands`: it is not merely young.
+    Job { status: JobStatus, reason: Option<Reason>, stands: bool },
     /// The cluster does not answer.
     Away(String),
 }
@@ -38,6 +42,8 @@ pub enum Step {
     Wait { until: Timestamp, note: Note },
     /// Write the change into the cluster.
     Write,
+    /// A migration that can't get to run: take its Job away, then write down that it failed.
+    Stop { why: String, reason: Reason },
     /// Write down what happened.
     Record(Event),
 }
@@ -84,7 +90,17 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             marked: written.marked,
             took_over: None,
         }),
+        // A Job that ended long ago is deleted. Whether it was ever there nobody can say, and it must not run twice.
+        (State::Applying { since }, Seen::Landed(None))
+            if deploy.action.migration().is_some() && now >= *since + job::KEPT =>
+        {
+            Step::Record(Event::Failed { why: wording::NOBODY_KNOWS.into(), reason: None })
+        }
         (State::Applying { .. }, Seen::Landed(None)) => Step::Write,
+
+        (State::RollingOut { stopped_by, .. }, Seen::Job { status, reason, stands }) => {
+            migrating(stopped_by.as_deref(), status, reason.as_ref(), *stands, now)
+        }
 
         (State::RollingOut { since, .. }, Seen::Rollout { status, reason, .. }) => {
             rolling_out(deploy, *since, status, reason.as_ref(), now)
@@ -153,6 +169,33 @@ fn rolling_out(
                 },
             }
         }
+    }
+}
+
+fn migrating(
+    stopped_by: Option<&str>,
+    status: &JobStatus,
+    reason: Option<&Reason>,
+    stands: bool,
+    now: Timestamp,
+) -> Step {
+    let failed = |why: String| {
+        let reason = reason.and_then(|reason| serde_json::to_value(reason).ok());
+        Step::Record(Event::Failed { why, reason })
+    };
+    match (status, reason) {
+        (JobStatus::Done, _) => Step::Record(Event::Succeeded),
+        (JobStatus::Failed, reason) => {
+            failed(reason.map_or("Its Job failed.".into(), |reason| reason.sentence.clone()))
+        }
+        (JobStatus::Gone, _) => failed(wording::job_is_gone(stopped_by)),
+        (JobStatus::Running(_), Some(reason)) if reason.fatal && stands && stopped_by.is_none() => {
+            Step::Stop { why: reason.sentence.clone(), reason: reason.clone() }
+        }
+        (JobStatus::Running(sentence), reason) => Step::Wait {
+            until: now + LOOK_AGAIN,
+            note: Note { reason: reason.cloned(), ..Note::says(*sentence) },
+        },
     }
 }
 
