@@ -101,10 +101,12 @@ async fn a_migration_writes_its_log_to_standard_output_and_nothing_else() {
 
     let ran = desk.run("platform db migrate --env=staging").await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "step 1 of 2␛[2J\nstep 2 of 2\n"), "{}", ran.err);
-    assert!(ran.err.ends_with(&format!(
-        "Done: Migrate my-api with v1.0.0 in staging.\n{}/deploys/1\n",
-        desk.api.base
-    )));
+    assert!(
+        ran.err.ends_with(&format!(
+            "Done: Migrate my-api with v1.0.0 in staging.\n{}/deploys/1\n",
+            desk.api.base
+        ))
+    );
 
     let ran = desk.run("platform db migrate --env=staging --version v1.3.0").await;
     assert_eq!((ran.code, ran.out.lines().count()), (1, 2), "{}", ran.err);

@@ -24,7 +24,8 @@ async fn shop(words: &[&str], deadline: &str) -> Shop {
 
 async fn shop_that_runs(command: &str, args: &[&str], deadline: &str) -> Shop {
     let migration = json!({"command": [command], "args": args, "deadline": deadline});
-    let declared = CATALOGUE.replace("owner: payments}", &format!("owner: payments, migration: {migration}}}"));
+    let declared =
+        CATALOGUE.replace("owner: payments}", &format!("owner: payments, migration: {migration}}}"));
     let my_api = declared.split("---").last().unwrap().replace(
         "name: shop",
         "name: my-api\n  annotations: {backstage.io/kubernetes-label-selector: app.kubernetes.io/name=shop}",
@@ -86,7 +87,13 @@ async fn limit_pods(sandbox: &Sandbox, most: &str) {
     let quotas: Api<ResourceQuota> = Api::namespaced(sandbox.admin.clone(), &sandbox.namespace);
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
     until("the quota counts", async || {
-        quotas.get("team").await.unwrap().status.and_then(|status| status.used).filter(|used| !used.is_empty())
+        quotas
+            .get("team")
+            .await
+            .unwrap()
+            .status
+            .and_then(|status| status.used)
+            .filter(|used| !used.is_empty())
     })
     .await;
 }
@@ -95,9 +102,13 @@ async fn limit_pods(sandbox: &Sandbox, most: &str) {
 async fn a_migration_runs_once_as_the_person_with_what_runs_and_is_no_release() {
     let shop = shop(&[], "1m").await;
     let maya = shop.maya().await;
-    assert!(maya.get("/services/shop").await.text.contains(FORM), "the page of the service leads to the form");
+    assert!(
+        maya.get("/services/shop").await.text.contains(FORM),
+        "the page of the service leads to the form"
+    );
     let form = maya.get(FORM).await.text;
-    for told in ["/app migrate", "Empty: the one that runs, v1.0.0", "restartPolicy: Never", "Run migration"] {
+    for told in ["/app migrate", "Empty: the one that runs, v1.0.0", "restartPolicy: Never", "Run migration"]
+    {
         assert!(form.contains(told), "the form says nothing of {told:?}");
     }
 
@@ -154,7 +165,10 @@ async fn a_failed_migration_says_how_it_ended_and_its_last_lines_to_who_may_read
     assert_eq!(noor.get(&format!("{page}/log")).await.status, 403);
 
     // The log is there for as long as the pod is, and its last lines after that.
-    jobs(&shop.staging).delete(&format!("shop-migrate-{id}"), &kube::api::DeleteParams::foreground()).await.unwrap();
+    jobs(&shop.staging)
+        .delete(&format!("shop-migrate-{id}"), &kube::api::DeleteParams::foreground())
+        .await
+        .unwrap();
     let pods: Api<Pod> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
     let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name=shop-migrate-{id}"));
     until("the pod is gone", async || pods.list(&of_job).await.unwrap().items.is_empty().then_some(())).await;
@@ -207,7 +221,10 @@ async fn an_image_that_is_gone_when_its_turn_comes_ends_it_and_takes_its_job_awa
     let why = shop.why(second).await;
     assert!(why.contains(&gone.tag) && why.ends_with("does not exist."), "{why}");
     let name = format!("shop-migrate-{second}");
-    until("its Job is gone", async || jobs(&shop.staging).get_opt(&name).await.unwrap().is_none().then_some(())).await;
+    until("its Job is gone", async || {
+        jobs(&shop.staging).get_opt(&name).await.unwrap().is_none().then_some(())
+    })
+    .await;
     assert_eq!(did(&shop.staging, "delete"), ["maya"]);
 }
 
@@ -250,7 +267,10 @@ async fn a_quota_refuses_it_on_the_form_and_where_it_comes_later_within_seconds(
     limit_pods(&shop.staging, "1").await;
 
     let form = maya.get(FORM).await.text;
-    assert!(form.contains("Its pods would be refused") && form.contains("the number of pods needs 1 more"), "{form}");
+    assert!(
+        form.contains("Its pods would be refused") && form.contains("the number of pods needs 1 more"),
+        "{form}"
+    );
     let sent = maya.post(FORM, &[]).await;
     assert_eq!(sent.status, 422);
 
@@ -274,7 +294,9 @@ async fn production_waits_for_somebody_else_who_sees_command_and_image() {
 
     assert!(omar.get("/approvals").await.text.contains("migration with v1.0.0"));
     let his = omar.get(&format!("/deploys/{id}")).await.text;
-    assert!(his.contains("<code>/app migrate</code>") && his.contains(&format!("{REPOSITORY}:v1.0.0@sha256:")));
+    assert!(
+        his.contains("<code>/app migrate</code>") && his.contains(&format!("{REPOSITORY}:v1.0.0@sha256:"))
+    );
     let yes = [("decision", "approve"), ("seen", &seen(&omar, id).await)];
     let approved = omar.post(&format!("/deploys/{id}/approval"), &yes).await;
     assert_eq!(approved.status, 303, "{}", approved.text);
@@ -312,7 +334,8 @@ async fn an_approved_migration_is_void_once_something_else_runs() {
 #[tokio::test]
 async fn whoever_may_not_create_jobs_is_told_so_before_and_after() {
     let shop = shop(&[], "1m").await;
-    let looks = json!([{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch"]}]);
+    let looks =
+        json!([{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch"]}]);
     shop.staging.allow("noor", looks).await;
     let noor = shop.world.as_("noor").await;
     let form = until("noor may look", async || {
@@ -368,25 +391,44 @@ async fn a_portal_that_dies_between_write_and_commit_makes_no_second_job() {
 
 #[tokio::test]
 async fn a_deploy_and_a_migration_of_one_target_never_run_at_once() {
-    let shop = shop(&["pause=1s"], "1m").await;
+    let shop = shop(&["pause=500ms"], "1m").await;
     let maya = shop.maya().await;
-    let before = shop.deploy(&maya, "staging", "v1.1.0").await;
-    let migration = shop.migrate(&maya, &[("version", "v1.1.0")]).await;
-    let after = shop.deploy(&maya, "staging", "v1.0.0").await;
-    shop.becomes(migration, "rolling_out").await;
-    assert_eq!((shop.state(before).await.as_str(), shop.state(after).await.as_str()), ("succeeded", "queued"));
-    let page = maya.get(&format!("/deploys/{after}")).await.text;
-    assert!(page.contains(&format!("Waits behind deployment {migration}.")) || page.contains("Queued behind"));
-
-    shop.ends_as(migration, "succeeded").await;
-    shop.ends_as(after, "succeeded").await;
+    let first = shop.migrate(&maya, &[]).await;
+    let deploy = shop.deploy(&maya, "staging", "v1.1.0").await;
+    let last = shop.migrate(&maya, &[("version", "v1.1.0")]).await;
+    shop.becomes(first, "rolling_out").await;
+    assert_eq!(shop.state(deploy).await, "queued");
+    let page = maya.get(&format!("/deploys/{deploy}")).await.text;
+    assert!(page.contains(&format!("Queued behind deployment {first}")), "{page}");
+    for id in [first, deploy, last] {
+        shop.ends_as(id, "succeeded").await;
+    }
     let order: Vec<i64> = sqlx::query_scalar(
         "select deploy from events where event ->> 'event' in ('started', 'succeeded') order by at, seq",
     )
     .fetch_all(&shop.world.app.db)
     .await
     .unwrap();
-    assert_eq!(order, [before, before, migration, migration, after, after]);
+    assert_eq!(order, [first, first, deploy, deploy, last, last]);
+}
+
+/// A rollback overtakes a rollout; a Job that is at work it waits for.
+#[tokio::test]
+async fn a_rollback_waits_for_a_migration_that_is_at_work() {
+    let shop = shop(&["pause=1s"], "1m").await;
+    let maya = shop.maya().await;
+    for version in ["v1.1.0", "v1.0.0"] {
+        let id = shop.deploy(&maya, "staging", version).await;
+        shop.ends_as(id, "succeeded").await;
+    }
+    let migration = shop.migrate(&maya, &[]).await;
+    shop.becomes(migration, "rolling_out").await;
+    let program = program(&shop.world, "maya", &["read", "deploy"]).await;
+    let path = "/api/v1/services/shop/environments/staging/rollback";
+    let rollback = read(&send_json(&program, path, json!({"version": "v1.1.0"})).await);
+    assert_eq!(rollback["state"], "queued", "{rollback}");
+    shop.ends_as(migration, "succeeded").await;
+    shop.ends_as(rollback["id"].as_i64().unwrap(), "succeeded").await;
 }
 
 #[tokio::test]
@@ -424,7 +466,11 @@ async fn whoever_asked_stops_it_and_what_it_wrote_is_kept() {
 /// The real command against the real portal.
 async fn run(shop: &Shop, token: &str, line: &str) -> Ran {
     let mut command = tokio::process::Command::new(COMMAND);
-    command.env_clear().env("HOME", "/nowhere").env("PLATFORM_URL", &shop.world.base).env("PLATFORM_TOKEN", token);
+    command
+        .env_clear()
+        .env("HOME", "/nowhere")
+        .env("PLATFORM_URL", &shop.world.base)
+        .env("PLATFORM_TOKEN", token);
     command.args(line.split_whitespace().skip(1)).stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
     finished(command, "").await

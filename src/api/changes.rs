@@ -200,8 +200,7 @@ pub async fn migrate(
     Path(place): Place,
     Body(new): Body<NewMigration>,
 ) -> Result<Response> {
-    let input =
-        ChangeInput { version: new.version, reason: Some(new.reason), key, ..ChangeInput::default() };
+    let input = ChangeInput { version: new.version, reason: Some(new.reason), key, ..ChangeInput::default() };
     change(ChangeForm::Migrate, &app, &caller, &origin, place, input).await
 }
 

@@ -1,8 +1,8 @@
 //! From what the slices know to what the API says.
 
 use super::types::{
-    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, Migration, ObjectDiff, Plan, Pod, Service,
-    ServiceDetail, Status, Token, Verdict, Version,
+    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, Migration, ObjectDiff, Plan, Pod,
+    Service, ServiceDetail, Status, Token, Verdict, Version,
 };
 use crate::app::App;
 use crate::auth::token;

@@ -88,10 +88,7 @@ mod tests {
 
     #[test]
     fn each_mistake_is_told_where_it_stands() {
-        assert_eq!(
-            told("migration: {args: [up]}"),
-            ["1:1 spec.migration.command is missing"],
-        );
+        assert_eq!(told("migration: {args: [up]}"), ["1:1 spec.migration.command is missing"],);
         assert_eq!(told("migration: {command: []}"), ["1:22 spec.migration.command is empty"]);
         assert_eq!(
             told("migration: {command: /app/migrate up}"),

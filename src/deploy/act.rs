@@ -60,8 +60,8 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look) -> Wrote {
 /// Takes a migration's Job away, as the person who asked. What is gone already is fine.
 pub async fn stop(app: &App, deploy: &Deploy) -> Result<(), Refusal> {
     let Some(name) = deploy.job_name() else { return Ok(()) };
-    let user = look::client(app, deploy)
-        .map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
+    let user =
+        look::client(app, deploy).map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
     let namespace = &deploy.place.namespace;
     match job::find(&user, namespace, &name).await? {
         Some(found) if job::carries_marker(&found, &deploy.marker()) => {

@@ -300,4 +300,22 @@ mod tests {
         facts.approvers[0].person.groups.clear();
         assert_eq!(may_execute(&deploy, &facts), Err(Moved::ApprovalsLost { have: 0, needed: 1 }));
     }
+
+    #[test]
+    fn only_who_asked_stops_a_migration_and_only_while_it_runs() {
+        use crate::deploy::deploy::{Action, Written};
+        let migration = serde_json::json!({
+            "version": "v1", "reference": "r/shop:v1", "digest": null, "image": "r/shop:v1", "workload": "shop",
+            "container": "shop", "command": ["/m"], "deadline_seconds": 60, "job": {},
+        });
+        let action = Action::Migrate(serde_json::from_value(migration).unwrap());
+        let written = Written { generation: 1, marked: true };
+        let runs = State::RollingOut { since: now(), written, stopped_by: None };
+        let of = |state: State| Deploy { action: action.clone(), state, ..deploy() };
+        assert_eq!(may_cancel(&person(MAYA), &of(runs.clone())), Ok(()));
+        assert_eq!(may_cancel(&person(OMAR), &of(runs)), Err(Refusal::NotYoursToCancel));
+        assert_eq!(may_cancel(&person(MAYA), &of(State::Queued)), Ok(()));
+        let ended = may_cancel(&person(MAYA), &of(State::Succeeded));
+        assert_eq!(ended, Err(Refusal::TooLateToStop("succeeded")));
+    }
 }

@@ -143,14 +143,16 @@ pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
 fn right(deploy: &Deploy) -> Wanted<'_> {
     let namespace = deploy.place.namespace.as_str();
     match &deploy.action {
-        Action::Deploy(_) | Action::RollBack { .. } | Action::Restart { .. } | Action::Scale { .. } => Wanted {
-            verb: "patch",
-            group: "apps",
-            resource: "deployments",
-            subresource: None,
-            namespace,
-            name: Some(deploy.action.workload()),
-        },
+        Action::Deploy(_) | Action::RollBack { .. } | Action::Restart { .. } | Action::Scale { .. } => {
+            Wanted {
+                verb: "patch",
+                group: "apps",
+                resource: "deployments",
+                subresource: None,
+                namespace,
+                name: Some(deploy.action.workload()),
+            }
+        }
         Action::Migrate(_) => Wanted {
             verb: "create",
             group: "batch",
@@ -237,10 +239,8 @@ async fn job_landed(app: &App, deploy: &Deploy, name: &str) -> anyhow::Result<Lo
         Err(_) => None,
     };
     let ours = job.filter(|job| job::carries_marker(job, &deploy.marker()));
-    let written = ours.map(|job| Written {
-        generation: job.metadata.generation.unwrap_or_default(),
-        marked: true,
-    });
+    let written =
+        ours.map(|job| Written { generation: job.metadata.generation.unwrap_or_default(), marked: true });
     Ok(Look::only(Seen::Landed(written)))
 }
 

@@ -35,7 +35,8 @@ pub(super) async fn fill(
     let deployment = match found {
         Found::Deployment { deployment, .. } => deployment,
         Found::ToMake => {
-            let detail = "A migration takes its settings from the running Deployment. Deploy a version first.";
+            let detail =
+                "A migration takes its settings from the running Deployment. Deploy a version first.";
             draft.checks.push(Check::bad("Nothing runs here", detail, None));
             return Ok(());
         }
@@ -130,14 +131,12 @@ async fn image(
     let running: ImageRef = runs.parse().map_err(|why| odd(runs, format!("{why}")))?;
     let reference = match typed {
         None => running,
-        Some(version) => plan::reference(&running.name(), version).map_err(|why| {
-            odd(version, format!("{why} Give a tag such as v1.2.3, or a whole reference."))
-        })?,
+        Some(version) => plan::reference(&running.name(), version)
+            .map_err(|why| odd(version, format!("{why} Give a tag such as v1.2.3, or a whole reference.")))?,
     };
     let (digest, check) = plan::resolve(app, &reference, environment).await?;
-    let image = digest.as_ref().map_or(reference.to_string(), |digest| {
-        reference.with_digest(digest).to_string()
-    });
+    let image =
+        digest.as_ref().map_or(reference.to_string(), |digest| reference.with_digest(digest).to_string());
     let image = Image {
         version: plan::version_of(&reference.to_string()),
         reference: reference.to_string(),
@@ -151,8 +150,7 @@ async fn image(
 async fn ask_cluster(draft: &mut Draft, app: &App, user: &CurrentUser, migration: &Migration) -> Result<()> {
     let client = plan::as_user(app, user, &draft.place.cluster)?;
     let tried = migration.job_to_try();
-    let template: Option<PodTemplateSpec> =
-        serde_json::from_value(tried["spec"]["template"].clone()).ok();
+    let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
     let (answer, pod) = tokio::join!(job::dry_run(&client, &tried), async {
         match &template {
             Some(template) => dry_run::pod_would_start(&client, &draft.place.namespace, template).await,

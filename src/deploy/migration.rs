@@ -53,7 +53,8 @@ impl Migration {
 
     /// As one would type it.
     pub fn line(&self) -> String {
-        let quoted = |word: &String| match word.contains(|c: char| c.is_whitespace() || "\"'$\\".contains(c)) {
+        let quoted = |word: &String| match word.contains(|c: char| c.is_whitespace() || "\"'$\\".contains(c))
+        {
             true => format!("'{}'", word.replace('\'', "'\\''")),
             false => word.clone(),
         };

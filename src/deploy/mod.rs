@@ -54,16 +54,16 @@ pub use counts::Counts;
 pub use deploy::{Action, Deploy, DeployId, Digest, Event, Size, State};
 pub use engine::run as run_engine;
 pub use gates::{Refusal, Verdict};
-pub use migration::Migration;
 pub use inbox::{Ask, waiting, waiting_deploys};
 pub use list::{Which, numbers};
+pub use migration::Migration;
 pub use pages::{DeployPages, Moves, run as run_pages};
 pub use plan::{Check, Plan, Wish, plan, version_of, who_grants};
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
-pub use submit::Answer;
 pub use store::{has_ended, kept_log};
+pub use submit::Answer;
 pub use wording::{ask_again, told};
 
 use crate::web::{Access, Routes};

@@ -633,22 +633,18 @@ impl Plan {
 /// What a dry run of one pod says.
 pub(super) fn would_start(pod: PodStart, platform: &[String]) -> Check {
     match pod {
-        PodStart::WouldStart { warnings } if warnings.is_empty() => Check::ok(
-            "Its pods would be let in",
-            "Quota, limits and pod security, by a dry run of one pod",
-        ),
+        PodStart::WouldStart { warnings } if warnings.is_empty() => {
+            Check::ok("Its pods would be let in", "Quota, limits and pod security, by a dry run of one pod")
+        }
         PodStart::WouldStart { warnings } => {
             Check::warn("Its pods would be let in, with a warning", warnings.join(" "))
         }
-        PodStart::Refused(refusal) => Check::bad(
-            "Its pods would be refused",
-            refusal.sentence(),
-            refusal.who_can_grant(platform),
-        ),
-        PodStart::NotAsked => Check::idle(
-            "Pods not checked",
-            "You may not create pods here, so no pod could be tried as you.",
-        ),
+        PodStart::Refused(refusal) => {
+            Check::bad("Its pods would be refused", refusal.sentence(), refusal.who_can_grant(platform))
+        }
+        PodStart::NotAsked => {
+            Check::idle("Pods not checked", "You may not create pods here, so no pod could be tried as you.")
+        }
     }
 }
 
@@ -689,7 +685,9 @@ pub(super) async fn requirement(
     let mut db = app.db.acquire().await?;
     let since = store::first_success(&mut db, &place.service, required, digest).await?;
     Ok(Some(match since {
-        Some(at) => Check::ok(format!("{} ran it", capitalised(required)), format!("first {}", when(at, now))),
+        Some(at) => {
+            Check::ok(format!("{} ran it", capitalised(required)), format!("first {}", when(at, now)))
+        }
         None => Check::bad(
             format!("{} has not run it", capitalised(required)),
             format!(

@@ -226,3 +226,90 @@ fn verifying(
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::deploy::Action;
+    use crate::deploy::migration::Migration;
+    use crate::deploy::samples;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn migration(state: State) -> Deploy {
+        let migration = Migration {
+            version: "v1.1.0".into(),
+            reference: "registry/shop:v1.1.0".into(),
+            digest: None,
+            image: "registry/shop:v1.1.0".into(),
+            runs: None,
+            workload: "shop".into(),
+            container: "shop".into(),
+            command: vec!["/app/migrate".into()],
+            deadline_seconds: 600,
+            job: serde_json::json!({}),
+        };
+        Deploy { action: Action::Migrate(migration), state, ..samples::deploy() }
+    }
+
+    fn running(stopped_by: Option<&str>) -> Deploy {
+        let written = Written { generation: 1, marked: true };
+        let since = at("2026-11-23T14:00:00Z");
+        migration(State::RollingOut { since, written, stopped_by: stopped_by.map(Into::into) })
+    }
+
+    fn seen(status: JobStatus, fatal: Option<bool>, stands: bool) -> Seen {
+        let reason = fatal.map(|fatal| Reason {
+            sentence: "The image does not exist.".into(),
+            evidence: Vec::new(),
+            action: String::new(),
+            fatal,
+        });
+        Seen::Job { status, reason, stands }
+    }
+
+    fn step(deploy: &Deploy, seen: &Seen) -> Step {
+        next_step(deploy, seen, at("2026-11-23T14:01:00Z"))
+    }
+
+    #[test]
+    fn a_migration_ends_as_its_job_does() {
+        let running = running(None);
+        assert_eq!(step(&running, &seen(JobStatus::Done, None, true)), Step::Record(Event::Succeeded));
+        let failed = step(&running, &seen(JobStatus::Failed, Some(false), true));
+        assert!(
+            matches!(failed, Step::Record(Event::Failed { why, .. }) if why == "The image does not exist.")
+        );
+        let waits = step(&running, &seen(JobStatus::Running("It runs."), None, true));
+        assert!(matches!(waits, Step::Wait { note, .. } if note.sentence == "It runs."));
+    }
+
+    #[test]
+    fn only_what_stands_and_can_never_run_is_taken_away() {
+        let waiting = |fatal, stands| seen(JobStatus::Running("It runs."), Some(fatal), stands);
+        assert!(matches!(step(&running(None), &waiting(true, true)), Step::Stop { .. }));
+        assert!(matches!(step(&running(None), &waiting(true, false)), Step::Wait { .. }));
+        assert!(matches!(step(&running(None), &waiting(false, true)), Step::Wait { .. }));
+        assert!(matches!(step(&running(Some("Maya")), &waiting(true, true)), Step::Wait { .. }));
+    }
+
+    #[test]
+    fn a_job_that_is_gone_was_stopped_by_somebody_or_nobody_knows() {
+        let why = |deploy: &Deploy| match step(deploy, &seen(JobStatus::Gone, None, true)) {
+            Step::Record(Event::Failed { why, .. }) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(why(&running(Some("Maya"))).starts_with("Maya stopped it"));
+        assert!(why(&running(None)).starts_with("Its Job was deleted"));
+    }
+
+    #[test]
+    fn a_job_is_not_made_when_one_may_have_run_and_gone_already() {
+        let made = |since: &str| migration(State::Applying { since: at(since) });
+        assert_eq!(step(&made("2026-11-23T14:00:00Z"), &Seen::Landed(None)), Step::Write);
+        let late = step(&made("2026-11-22T14:00:00Z"), &Seen::Landed(None));
+        assert!(matches!(late, Step::Record(Event::Failed { why, .. }) if why == wording::NOBODY_KNOWS));
+    }
+}

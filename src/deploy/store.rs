@@ -495,7 +495,8 @@ pub async fn keep_log(tx: &mut PgConnection, id: DeployId, log: &LastLines) -> s
 
 /// Whether a deploy has come to its end. One that is not there has.
 pub async fn has_ended(db: &mut PgConnection, id: DeployId) -> sqlx::Result<bool> {
-    let ended = sqlx::query_scalar!(r#"select ended is not null as "ended!" from deploys where id = $1"#, id.0);
+    let ended =
+        sqlx::query_scalar!(r#"select ended is not null as "ended!" from deploys where id = $1"#, id.0);
     Ok(ended.fetch_optional(db).await?.unwrap_or(true))
 }
 

@@ -178,11 +178,8 @@ pub async fn last_lines(user: &UserClient, namespace: &str, observed: &ObservedJ
         bytes += line.size;
         bytes <= LAST_BYTES
     });
-    let kept = |line: &Arc<Line>| LastLine {
-        at: line.at,
-        level: line.level.name().into(),
-        text: line.text(),
-    };
+    let kept =
+        |line: &Arc<Line>| LastLine { at: line.at, level: line.level.name().into(), text: line.text() };
     let mut lines: Vec<LastLine> = newest.map(kept).collect();
     lines.reverse();
     Some(LastLines { pod: instance.pod, lines })
@@ -268,11 +265,8 @@ impl ObservedJob {
             | Doing::Creating { .. }
             | Doing::PullFails { .. }
             | Doing::Misconfigured { .. } => {
-                let observed = Observed {
-                    pods: self.pods.clone(),
-                    events: self.events.clone(),
-                    ..Observed::default()
-                };
+                let observed =
+                    Observed { pods: self.pods.clone(), events: self.events.clone(), ..Observed::default() };
                 diagnosis::of_pod(&observed, pod, since, now)
             }
         }
@@ -429,7 +423,8 @@ mod tests {
     #[test]
     fn an_image_that_is_not_there_is_no_reason_to_wait() {
         let message = "rpc error: code = NotFound desc = failed to pull: r/shop:v9: not found";
-        let missing = pod(json!({"phase": "Pending", "containerStatuses": [{"name": "app", "image": "r/shop:v9",
+        let missing =
+            pod(json!({"phase": "Pending", "containerStatuses": [{"name": "app", "image": "r/shop:v9",
             "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ErrImagePull", "message": message}}}]}));
         let observed = observed(json!([]), missing, json!([]));

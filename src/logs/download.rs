@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use ::kube::api::ListParams;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -9,14 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum_extra::extract::{Query, QueryRejection};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use ::kube::api::ListParams;
 
 use super::asked::{self, Asked, Workload};
 use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, Place, StreamDoor};
-use crate::kube::{self, CALL_TIMEOUT, UserClient};
 use crate::kube::logs::{Found, Instance, Raw, ReadError, Start, instances, raw_lines};
+use crate::kube::{self, CALL_TIMEOUT, UserClient};
 use crate::web::Error;
 
 /// Sent in pieces of about this size.

@@ -11,11 +11,11 @@ use kube::api::{Api, ListParams};
 
 use super::asked::Asked;
 use super::wording;
-use crate::kube::{CALL_TIMEOUT, UserClient};
 use crate::kube::logs::{
     Found, History, Instance, Level, Line, Marker, Place, Positions, ReadError, Start, Stop, history,
     instances, restart_reason,
 };
+use crate::kube::{CALL_TIMEOUT, UserClient};
 use crate::web::Error;
 
 /// How much is read and given back, the newest of it.
