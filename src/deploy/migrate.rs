@@ -59,7 +59,7 @@ pub(super) async fn fill(
         runs: plan::version_of(&runs),
         line: String::new(),
         container: container.name.clone(),
-        deadline: format!("{:#}", declared.deadline),
+        deadline: job::span(declared.deadline),
     };
     let image = match image(app, environment, &runs, typed).await {
         Ok((image, check)) => {

@@ -23,7 +23,7 @@ use super::store::{self, Decided, Happened};
 use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor, access};
-use crate::kube::job::LastLines;
+use crate::kube::job::{self, LastLines};
 use crate::kube::{PodState, Wanted};
 use crate::web::diff::Diff;
 use crate::web::filters::{clock, short_digest, when};
@@ -95,7 +95,7 @@ impl Job {
             line: migration.line(),
             image: migration.image.clone(),
             container: migration.container.clone(),
-            deadline: format!("{:#}", migration.deadline()),
+            deadline: job::span(migration.deadline()),
         }
     }
 }

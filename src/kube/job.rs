@@ -334,7 +334,8 @@ fn too_late(deadline: SignedDuration) -> Reason {
     }
 }
 
-fn span(time: SignedDuration) -> String {
+/// "10 min".
+pub fn span(time: SignedDuration) -> String {
     wording::since(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + time)
 }
 
