@@ -81,7 +81,7 @@ mod tests {
         ("registry", &["config"]),
         ("catalogue", &["app", "auth", "config", "db", "deploy", "kube", "web"]),
         ("deploy", &["app", "auth", "catalogue", "config", "events", "kube", "registry", "web"]),
-        ("logs", &["app", "auth", "catalogue", "config", "kube", "web"]),
+        ("logs", &["app", "auth", "catalogue", "config", "deploy", "kube", "web"]), // the log of a migration
         ("home", &["app", "auth", "catalogue", "deploy", "kube", "web"]),
         ("audit", &["app", "auth", "events", "web"]),
         ("api", &["app", "auth", "catalogue", "config", "deploy", "events", "kube", "logs", "server", "web"]),

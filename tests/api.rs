@@ -10,8 +10,12 @@ use crate::support::{Browser, Page, World, with_form};
 
 /// Signed in as this person, with a token made on the settings page.
 pub async fn program(world: &World, username: &str, scopes: &[&str]) -> Browser {
-    let token = mint(&world.as_(username).await, "a test", scopes).await;
-    world.browser().with_token(&token)
+    world.browser().with_token(&token(world, username, scopes).await)
+}
+
+/// A token of this person's, made on the settings page.
+pub async fn token(world: &World, username: &str, scopes: &[&str]) -> String {
+    mint(&world.as_(username).await, "a test", scopes).await
 }
 
 pub async fn send_json(program: &Browser, path: &str, body: Value) -> Page {

@@ -548,6 +548,7 @@ fn invoices() -> Service {
         depends_on: Vec::new(),
         used_by: Vec::new(),
         run: None,
+        migration: None,
     }
 }
 

@@ -88,6 +88,8 @@ const VIEWING_PROGRAMS: [Gets; 6] = [Refused, NotFound, Answer, Answer, Answer, 
 const NOT_USABLE: [Gets; 6] = [Refused, NotFound, Unmet, Unmet, Unmet, Unmet];
 const NOT_THERE: [Gets; 6] = [Refused, NotFound, NotFound, NotFound, NotFound, NotFound];
 
+/// The page of what is there, and has no such part.
+const NO_LOG: [Gets; 6] = [SignIn, NotFound, NotFound, NotFound, NotFound, NotFound];
 const REJECTION: Form = &[("decision", "reject"), ("note", "Not today."), ("seen", "sha256:seen")];
 
 const ROWS: &[Row] = &[
@@ -106,6 +108,9 @@ const ROWS: &[Row] = &[
         "/deploys/{deploy}/cancellation",
         [Refused, NotFound, Unmet, Answer, Unmet, Unmet], // who asked
     ),
+    // This deploy is no migration, so it has no log; that logs take a right of their own is tested in migrations.rs.
+    row("GET /deploys/{id}/log", "/deploys/{deploy}/log", NO_LOG),
+    row("GET /deploys/{id}/log/stream", "/deploys/{deploy}/log/stream", NO_LOG),
     row("GET /services", "/services", SIGNED_IN),
     row("GET /services/{name}", "/services/checkout-api", SIGNED_IN), // without what they may not see
     row("GET /services/{name}/live", "/services/checkout-api/live", SIGNED_IN),
@@ -118,6 +123,8 @@ const ROWS: &[Row] = &[
     row("POST /services/{name}/{environment}/restart", "/services/checkout-api/production/restart", EMPTY),
     row("GET /services/{name}/{environment}/scale", "/services/checkout-api/production/scale", VIEWERS),
     row("POST /services/{name}/{environment}/scale", "/services/checkout-api/production/scale", EMPTY),
+    row("GET /services/{name}/{environment}/migrate", "/services/checkout-api/production/migrate", VIEWERS),
+    row("POST /services/{name}/{environment}/migrate", "/services/checkout-api/production/migrate", EMPTY),
     row("GET /services/{name}/{environment}/rollback", "/services/checkout-api/production/rollback", VIEWERS),
     row("POST /services/{name}/{environment}/rollback", "/services/checkout-api/production/rollback", EMPTY),
     row("GET /services/{name}/logs", "/services/checkout-api/logs", VIEWERS),
@@ -193,9 +200,16 @@ const ROWS: &[Row] = &[
         r#"{"version": "no-such-version"}"#,
         NOT_USABLE,
     ),
+    json(
+        "POST /api/v1/services/{name}/environments/{environment}/migrations",
+        "/api/v1/services/checkout-api/environments/production/migrations",
+        r#"{"version": "no-such-version"}"#,
+        NOT_USABLE,
+    ),
     row("GET /api/v1/deploys", "/api/v1/deploys", PROGRAMS),
     row("GET /api/v1/deploys/{id}", "/api/v1/deploys/{deploy}", VIEWING_PROGRAMS),
     row("GET /api/v1/deploys/{id}/events", "/api/v1/deploys/{deploy}/events", VIEWING_PROGRAMS),
+    row("GET /api/v1/deploys/{id}/logs", "/api/v1/deploys/{deploy}/logs", NOT_THERE),
     row("GET /api/v1/approvals", "/api/v1/approvals", PROGRAMS),
     json(
         "POST /api/v1/deploys/{id}/decision",

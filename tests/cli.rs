@@ -40,6 +40,11 @@ async fn the_promised_lines_work_as_written() {
             0,
             format!("POST {api}/my-api/environments/production/rollback"),
         ),
+        (
+            "platform db migrate my-api --env=staging",
+            0,
+            format!("POST {api}/my-api/environments/staging/migrations"),
+        ),
         ("platform whoami", 0, "GET /api/v1/whoami".into()),
     ];
     for (line, code, asked) in lines {
@@ -92,6 +97,43 @@ async fn a_deploy_is_told_as_it_goes_and_ends_with_its_address() {
 }
 
 #[tokio::test]
+async fn a_migration_writes_its_log_to_standard_output_and_nothing_else() {
+    let mut desk = Desk::new().await;
+    desk.write("my-api/catalog-info.yaml", &component("my-api"));
+    desk.folder.push("my-api");
+
+    let ran = desk.run("platform db migrate --env=staging").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "step 1 of 2␛[2J\nstep 2 of 2\n"), "{}", ran.err);
+    assert!(
+        ran.err.ends_with(&format!(
+            "Done: Migrate my-api with v1.0.0 in staging.\n{}/deploys/1\n",
+            desk.api.base
+        ))
+    );
+
+    let ran = desk.run("platform db migrate --env=staging --version v1.3.0").await;
+    assert_eq!((ran.code, ran.out.lines().count()), (1, 2), "{}", ran.err);
+    assert!(ran.err.contains("Failed: Migrate my-api with v1.3.0"), "{}", ran.err);
+    let ran = desk.run("platform db migrate --env=production --reason columns").await;
+    assert_eq!((ran.code, ran.out.as_str()), (4, ""), "{}", ran.err);
+    let ran = desk.run("platform db migrate --env=staging --no-wait -o json").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap()["action"], "migrate");
+}
+
+#[tokio::test]
+async fn a_migration_is_a_question_to_whoever_is_there() {
+    let desk = Desk::new().await;
+    let ran = desk.at_a_terminal("platform db migrate my-api --env=staging", "n\n").await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("Run the migration of my-api in staging with the version that runs there?"));
+    assert!(desk.api.whats().iter().all(|what| !what.starts_with("POST")));
+    let ran = desk.at_a_terminal("platform db migrate my-api --env=staging --yes", "").await;
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("step 2 of 2"));
+}
+
+#[tokio::test]
 async fn watching_survives_a_broken_connection() {
     let desk = Desk::new().await;
     let ran = desk.run("platform deploy checkout-api --env staging --version v2.0.0").await;
@@ -120,6 +162,7 @@ async fn exit_codes_say_how_it_ended() {
         ("platform deploy checkout-api --env staging --version v0.0.1 --timeout 1s", 5, "platform wait"),
         ("platform status chekout-api", 8, "Did you mean checkout-api?"),
         ("platform status checkout-api --env stagign", 8, "Did you mean staging?"),
+        ("platform db migrate my-api --env staging --version v0.0.1 --timeout 1s", 5, "platform wait"),
         ("platform wait 99", 8, "There is no such deploy."),
     ];
     for (line, code, told) in cases {

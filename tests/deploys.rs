@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::{Browser, Builder, World};
 
-const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
+pub const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
 /// A portal with one service, `shop`, that runs v1.0.0 in two namespaces of its own, put there with kubectl.
 pub struct Shop {
@@ -27,13 +27,22 @@ impl Shop {
 
     /// In a world that differs from the usual one.
     pub async fn open_in(world: Builder) -> Self {
+        Self::open_with(world, CATALOGUE).await
+    }
+
+    /// With another catalogue, in which `shop` is a service of payments.
+    pub async fn with(catalogue: &str) -> Self {
+        Self::open_with(World::builder(), catalogue).await
+    }
+
+    async fn open_with(world: Builder, catalogue: &str) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({})).await;
         for sandbox in [&staging, &production] {
             put_with_kubectl(sandbox).await;
         }
         let files = tempfile::tempdir().unwrap();
-        std::fs::write(files.path().join("catalog-info.yaml"), CATALOGUE).unwrap();
+        std::fs::write(files.path().join("catalog-info.yaml"), catalogue).unwrap();
         let namespace = |environment: &str, sandbox: &Sandbox| {
             let head = format!("name = \"{environment}\"\ncluster = \"dev\"\nnamespace = ");
             (format!("{head}\"{{team}}-{{environment}}\""), format!("{head}\"{}\"", sandbox.namespace))
@@ -117,7 +126,7 @@ impl Shop {
     }
 }
 
-const CATALOGUE: &str = "
+pub const CATALOGUE: &str = "
 apiVersion: backstage.io/v1alpha1
 kind: Group
 metadata: {name: payments}
@@ -155,7 +164,7 @@ async fn put_with_kubectl(sandbox: &Sandbox) {
     deployments(sandbox).create(&params, &serde_json::from_value(deployment).unwrap()).await.unwrap();
 }
 
-fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
+pub fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
     Api::namespaced(sandbox.admin.clone(), &sandbox.namespace)
 }
 

@@ -18,6 +18,7 @@ mod faults;
 mod kube_cluster;
 mod kube_rules;
 mod logs;
+mod migrations;
 mod pages;
 mod program_sign_in;
 mod refreshed;

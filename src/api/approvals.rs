@@ -91,7 +91,8 @@ pub fn refuse(refusal: &Refusal) -> Refused {
         | Refusal::Expired(_)
         | Refusal::DecidedAlready
         | Refusal::SeenOther
-        | Refusal::TooLateToCancel(_) => Error::Conflict(sentence).into(),
+        | Refusal::TooLateToCancel(_)
+        | Refusal::TooLateToStop(_) => Error::Conflict(sentence).into(),
         Refusal::NoteNeeded => Refused::field("note", sentence),
         Refusal::NameNeeded(_) => Refused::field("confirm", sentence),
     }

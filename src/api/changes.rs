@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::ask::{Body, Caller, IdempotencyKey, Path};
 use super::problem::{Refused, Result};
-use super::types::{Deploy, FieldError, NewDeploy, NewRestart, NewRollback, NewScale};
+use super::types::{Deploy, FieldError, NewDeploy, NewMigration, NewRestart, NewRollback, NewScale};
 use super::{deploys, draw};
 use crate::app::App;
 use crate::deploy::{
@@ -171,6 +171,37 @@ pub async fn rollback(
         ..ChangeInput::default()
     };
     change(ChangeForm::RollBack, &app, &caller, &origin, place, input).await
+}
+
+/// Migrate
+///
+/// Runs the command that the service declares in `spec.migration`, once, to its end, in a Kubernetes Job: at once, or
+/// after the approvals that the environment asks for. `GET /api/v1/deploys/{id}/logs` is what it writes.
+#[utoipa::path(
+    post,
+    path = "/api/v1/services/{name}/environments/{environment}/migrations",
+    tag = "Changes",
+    params(
+        ("name" = String, Path, description = "Of the service"),
+        ("environment" = String, Path, description = "Its name"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key asks for the same migration"),
+    ),
+    request_body = NewMigration,
+    responses(
+        (status = 201, description = "Asked for", body = Deploy, headers(("Location" = String, description = "The deploy"))),
+        (status = 200, description = "Asked for before, with the same key", body = Deploy),
+    )
+)]
+pub async fn migrate(
+    State(app): State<App>,
+    caller: Caller,
+    origin: Origin,
+    IdempotencyKey(key): IdempotencyKey,
+    Path(place): Place,
+    Body(new): Body<NewMigration>,
+) -> Result<Response> {
+    let input = ChangeInput { version: new.version, reason: Some(new.reason), key, ..ChangeInput::default() };
+    change(ChangeForm::Migrate, &app, &caller, &origin, place, input).await
 }
 
 async fn change(

@@ -1,8 +1,8 @@
 //! From what the slices know to what the API says.
 
 use super::types::{
-    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, ObjectDiff, Plan, Pod, Service,
-    ServiceDetail, Status, Token, Verdict, Version,
+    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, Migration, ObjectDiff, Plan, Pod,
+    Service, ServiceDetail, Status, Token, Verdict, Version,
 };
 use crate::app::App;
 use crate::auth::token;
@@ -14,6 +14,7 @@ use crate::web::filters;
 pub fn deploy(app: &App, report: Report) -> Deploy {
     let Report { deploy, decided, steps, outcome, evidence, .. } = report;
     let change = deploy.action.change();
+    let migration = deploy.action.migration();
     let ended = deploy.state.is_end();
     let needs_approval = deploy.needs_approval();
     let stopped = ended && deploy.state != State::Succeeded;
@@ -25,8 +26,19 @@ pub fn deploy(app: &App, report: Report) -> Deploy {
         title: deploy.action.title(&deploy.place.service),
         state: deploy.state.name().into(),
         ended,
-        version: change.map(|change| change.version.clone()),
-        image_digest: change.and_then(|change| change.digest.clone()),
+        version: change
+            .map(|change| change.version.clone())
+            .or(migration.map(|migration| migration.version.clone())),
+        image_digest: change
+            .and_then(|change| change.digest.clone())
+            .or(migration.and_then(|migration| migration.digest.clone())),
+        migration: migration.map(|migration| Migration {
+            command: migration.line(),
+            image: migration.image.clone(),
+            container: migration.container.clone(),
+            job: migration.job_name(deploy.id),
+            deadline_seconds: migration.deadline_seconds,
+        }),
         replaces: change.map(|change| change.replaces_version.clone()).filter(|version| !version.is_empty()),
         requester: deploy.requester.name.clone(),
         reason: deploy.reason.clone(),

@@ -17,6 +17,8 @@ use super::problem::{Refused, Result};
 use super::types::{LogItem, Page};
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor};
+use crate::deploy::DeployId;
+use crate::kube::job::LastLine;
 use crate::kube::logs::{Item, Level, Line, Marker, Positions};
 use crate::logs::{self, Open, PROGRAM, Row, Since, Workload};
 use crate::web::Error;
@@ -89,7 +91,7 @@ pub async fn logs(
     if wanted.follow && resume.is_some() {
         return Ok(door.open(logs::follow(app, user, open, place, asked, resume, drawn))?);
     }
-    let loaded = logs::load(&open, &place, &asked, app.clock.now(), &PROGRAM).await?;
+    let loaded = logs::load(&open.client, &place, &asked, app.clock.now(), &PROGRAM).await?;
     let items: Vec<LogItem> = loaded.rows.iter().map(row).collect();
     if !wanted.follow {
         return Ok(Json(Page { items, next: None }).into_response());
@@ -97,6 +99,66 @@ pub async fn logs(
     let first = stream::iter(first_event(&items, &loaded.positions).map(Ok::<_, Infallible>));
     let rest = logs::follow(app, user, open, place, asked, Some(loaded.positions), drawn);
     Ok(door.open(first.chain(rest))?)
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct WantedOfDeploy {
+    /// Go on with what comes until the migration has ended, as server-sent events; send `Accept: text/event-stream`
+    /// with it.
+    follow: bool,
+}
+
+/// Logs of a migration
+///
+/// What a migration's Job wrote, oldest first; where the Job is deleted, its last lines, which are kept. With `follow`,
+/// each event is a JSON array of items, from the beginning or after `Last-Event-ID`; an event `end` says that all of it
+/// was sent, an event `refused` why the stream ends before. Other deploys have no log of their own.
+#[utoipa::path(
+    get,
+    path = "/api/v1/deploys/{id}/logs",
+    tag = "Logs",
+    params(
+        ("id" = i64, Path, description = "Its number"),
+        WantedOfDeploy,
+        ("Last-Event-ID" = Option<String>, Header, description = "Where a stream broke off"),
+    ),
+    responses((status = 200, description = "Lines, and marks between them",
+        content((Page<LogItem> = "application/json"), (String = "text/event-stream"))))
+)]
+pub async fn of_deploy(
+    State(app): State<App>,
+    user: CurrentUser,
+    door: StreamDoor,
+    headers: HeaderMap,
+    Path(id): Path<DeployId>,
+    Asked(wanted): Asked<WantedOfDeploy>,
+) -> Result<Response> {
+    if wanted.follow && !takes_events(&headers) {
+        let how = "What is followed comes as server-sent events: send `Accept: text/event-stream`.";
+        return Err(Refused::not_acceptable(how));
+    }
+    let resume = logs::resume(&headers, "")?;
+    let log = logs::open_job(&app, &user, id).await?;
+    if wanted.follow {
+        return Ok(door.open(logs::follow_job(app, user, log, resume, drawn))?);
+    }
+    let loaded = logs::load(&log.client, &log.place, &log.asked(), app.clock.now(), &PROGRAM).await?;
+    let mut items: Vec<LogItem> = loaded.rows.iter().map(row).collect();
+    if items.is_empty() {
+        let kept = log.kept(&app).await?;
+        let container = log.deploy.action.migration().map(|migration| migration.container.clone());
+        let line = |line: LastLine| LogItem::Line {
+            at: line.at,
+            pod: kept.pod.clone(),
+            container: container.clone().unwrap_or_default(),
+            level: line.level,
+            text: line.text,
+        };
+        items.extend(kept.lines.into_iter().map(line));
+    }
+    Ok(Json(Page { items, next: None }).into_response())
 }
 
 fn takes_events(headers: &HeaderMap) -> bool {

@@ -272,11 +272,33 @@ pub struct NewRollback {
     pub take_over: bool,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NewMigration {
+    /// Whose image runs the command: a tag, a digest, or a whole image reference; absent: the one that runs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What a migration runs: the command that the service declares, once, in a Kubernetes Job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Migration {
+    /// Command and arguments, as one would type them.
+    pub command: String,
+    pub image: String,
+    /// Of the Deployment; its settings are taken.
+    pub container: String,
+    /// The Job's name.
+    pub job: String,
+    pub deadline_seconds: i64,
+}
+
 /// A change on its way, or at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Deploy {
     pub id: i64,
-    /// `deploy`, `rollback`, `restart` or `scale`.
+    /// `deploy`, `rollback`, `restart`, `scale` or `migrate`.
     pub action: String,
     /// "Deploy checkout-api v1.1.0"
     pub title: String,
@@ -289,6 +311,9 @@ pub struct Deploy {
     pub state: String,
     /// Whether anything can still happen to it.
     pub ended: bool,
+    /// Of a migration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

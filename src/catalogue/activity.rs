@@ -188,6 +188,7 @@ impl Entry {
             Action::Deploy(change) | Action::RollBack { change, .. } => change.version.clone(),
             Action::Restart { .. } => "Restart".into(),
             Action::Scale { to, .. } => format!("Scale to {}", to.words()),
+            Action::Migrate(migration) => format!("Migration with {}", migration.version),
         }
     }
 
@@ -214,7 +215,7 @@ impl Entry {
             (State::Succeeded, Action::RollBack { .. }) => ("", "rolled", "Rolled back"),
             (State::Succeeded, action) => (action.icon(), "", ""),
             (State::AwaitingApproval { .. }, _) => ("", "hold", "Waiting"),
-            (state, _) => ("", state.class(), state.badge()),
+            (state, action) => ("", state.class(), action.badge(state)),
         }
     }
 }

@@ -95,6 +95,7 @@ pub const KINDS: &[(&str, &[Field])] = &[
             may("dependsOn", RefList(None)),
             may("dependencyOf", RefList(None)),
             may("run", Map),
+            may("migration", Map),
         ],
     ),
     ("API", &[must("type", Text), must("lifecycle", Text), OWNER, SYSTEM, must("definition", Definition)]),

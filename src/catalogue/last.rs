@@ -119,6 +119,7 @@ impl Last {
             ("succeeded", _) => LastDeploy::By { name: self.by.clone(), at },
             (_, "scale") => badge("prog", "Scaling"),
             (_, "restart") => badge("prog", "Restarting"),
+            (_, "migrate") => badge("prog", "Migrating"),
             _ => badge("prog", "Rolling out"),
         }
     }

@@ -77,6 +77,8 @@ pub enum Mistake {
     MinOverMax { min: i64, max: i64 },
     ReplicasAndAutoscaler,
     NoSuchEnvironment { name: String, known: String },
+    ContainerName { given: String },
+    Deadline { given: String },
 }
 
 impl Mistake {

@@ -48,10 +48,11 @@ pub enum May {
     Change,
 }
 
-/// Draws one. `landed`: the deploy that put it there, if the portal did.
+/// Draws one. `migrates`: the service declares a migration. `landed`: the deploy that put it there, if the portal did.
 pub fn panel(
     target: &Target,
     production: bool,
+    migrates: bool,
     status: &EnvironmentStatus,
     may: May,
     landed: Option<&Entry>,
@@ -97,7 +98,7 @@ pub fn panel(
             .filter(|entry| runs && entry.what() == status.version)
             .map(|entry| (entry.by.clone(), entry.ended.unwrap_or(entry.requested))),
         refused,
-        acts: acts(&base, logs, runs, locked),
+        acts: acts(&base, logs, runs, migrates, locked),
         stale,
     }
 }
@@ -124,11 +125,12 @@ fn closed(target: &Target, production: bool, refused: String) -> Panel {
 }
 
 /// Where nothing runs there is nothing to scale, restart, roll back or read.
-fn acts(base: &str, logs: String, runs: bool, locked: bool) -> Vec<Act> {
+fn acts(base: &str, logs: String, runs: bool, migrates: bool, locked: bool) -> Vec<Act> {
     let act = |text, verb: &str| Act { text, href: format!("{base}/{verb}"), locked };
     let mut acts = vec![act("Deploy…", "deploy")];
     if runs {
         acts.extend([act("Scale…", "scale"), act("Restart", "restart"), act("Roll back…", "rollback")]);
+        acts.extend(migrates.then(|| act("Migrate…", "migrate")));
         acts.push(Act { text: "Logs", href: logs, locked: false });
     }
     acts
@@ -212,7 +214,7 @@ mod tests {
     }
 
     fn drawn(status: &EnvironmentStatus, may: May) -> Panel {
-        panel(&target(), true, status, may, None, at("2026-11-23T14:06:00Z"))
+        panel(&target(), true, false, status, may, None, at("2026-11-23T14:06:00Z"))
     }
 
     #[test]

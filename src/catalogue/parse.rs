@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::entity::{self, EntityRef, Field, KINDS, NotARef, Shape};
+use super::migration;
 use super::mistake::{Mistake, Problem, Severity, nearest};
 use super::run;
 use super::yaml::{self, Key, Node, Place, Value};
@@ -293,6 +294,9 @@ impl Check<'_> {
             }
             Shape::Map if field.name == "run" => {
                 self.found.extend(run::mistakes(key, value, self.environments));
+            }
+            Shape::Map if field.name == "migration" => {
+                self.found.extend(migration::mistakes(key, value));
             }
             Shape::Map => {
                 self.map(value, path);

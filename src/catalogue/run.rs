@@ -31,12 +31,13 @@ pub fn mistakes(key: &Key, run: &Node, environments: &[String]) -> Vec<(Place, M
     check.found
 }
 
-struct Check {
-    found: Vec<(Place, Mistake)>,
+/// What is found wrong, with what the sections of the portal's own ask of every map. `migration.rs` uses it, too.
+pub(super) struct Check {
+    pub found: Vec<(Place, Mistake)>,
 }
 
 impl Check {
-    fn add(&mut self, at: Place, mistake: Mistake) {
+    pub fn add(&mut self, at: Place, mistake: Mistake) {
         self.found.push((at, mistake));
     }
 
@@ -184,14 +185,14 @@ impl Check {
         }
     }
 
-    fn known_keys(&mut self, pairs: &[(Key, Node)], path: &str, known: &[&str]) {
+    pub fn known_keys(&mut self, pairs: &[(Key, Node)], path: &str, known: &[&str]) {
         for (key, _) in pairs.iter().filter(|(key, _)| !known.contains(&key.name.as_str())) {
             let near = nearest(&key.name, known.iter().copied()).map(Into::into);
             self.add(key.at, Mistake::Unknown { field: format!("{path}.{}", key.name), near });
         }
     }
 
-    fn map<'a>(&mut self, node: &'a Node, path: &str) -> Option<&'a [(Key, Node)]> {
+    pub fn map<'a>(&mut self, node: &'a Node, path: &str) -> Option<&'a [(Key, Node)]> {
         match &node.value {
             Value::Map(pairs) => Some(pairs),
             _ => {
@@ -201,14 +202,14 @@ impl Check {
         }
     }
 
-    fn text<'a>(&mut self, node: &'a Node, field: &str) -> Option<&'a str> {
+    pub fn text<'a>(&mut self, node: &'a Node, field: &str) -> Option<&'a str> {
         if node.text().is_none() {
             self.wrong_type(node, field.into(), "a text");
         }
         node.text()
     }
 
-    fn wrong_type(&mut self, node: &Node, field: String, wanted: &'static str) {
+    pub fn wrong_type(&mut self, node: &Node, field: String, wanted: &'static str) {
         self.add(node.at, Mistake::WrongType { field, is: node.noun(), wanted });
     }
 }

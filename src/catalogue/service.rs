@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// A Component of the catalogue.
@@ -29,6 +30,8 @@ pub struct Service {
     pub used_by: Vec<String>,
     /// How the portal runs it where nobody else does. Boxed: few services have one, and each is large.
     pub run: Option<Box<Run>>,
+    /// How its database is brought to what a version expects.
+    pub migration: Option<Box<Migration>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,25 @@ pub struct Run {
     /// What differs in an environment, by its name.
     #[serde(default)]
     pub environments: BTreeMap<String, RunOverride>,
+}
+
+/// `spec.migration` of a Component: a command of its image that runs once, to its end, in a Job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migration {
+    /// As in Kubernetes: in the place of the image's entrypoint, without a shell.
+    pub command: Vec<String>,
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Whose image, environment, volumes and resources it takes; absent: the container that is deployed.
+    pub container: Option<String>,
+    /// What has not ended by then is ended.
+    #[serde(default = "ten_minutes")]
+    pub deadline: SignedDuration,
+}
+
+fn ten_minutes() -> SignedDuration {
+    SignedDuration::from_mins(10)
 }
 
 /// HTTP paths on `port`.

@@ -127,7 +127,8 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
             }
         }
         let landed = history.landed.get(environment.name());
-        panels.push(panel::panel(&target, environment.production, &status, may, landed, now));
+        let (production, migrates) = (environment.production, service.migration.is_some());
+        panels.push(panel::panel(&target, production, migrates, &status, may, landed, now));
     }
     let entries: Vec<_> = history.recent.iter().filter(|entry| visible.holds(entry)).collect();
     let side = |id, title, names: &[String]| {
@@ -267,7 +268,7 @@ fn under_way(entry: &Entry, now: Timestamp) -> Option<UnderWay> {
         deploy::State::Applying { .. }
         | deploy::State::RollingOut { .. }
         | deploy::State::Verifying { .. } => {
-            let state = entry.state.badge().to_lowercase();
+            let state = entry.action.badge(&entry.state).to_lowercase();
             (
                 "prog",
                 entry.action.icon(),

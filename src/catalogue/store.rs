@@ -16,7 +16,7 @@ use super::board;
 use super::entity::EntityRef;
 use super::import::{self, Request};
 use super::parse::TIER;
-use super::service::{Link, Run, Service};
+use super::service::{Link, Migration, Run, Service};
 use super::snapshot::Catalogue;
 use crate::app::App;
 
@@ -164,6 +164,7 @@ struct Spec {
     depends_on: Option<Vec<String>>,
     dependency_of: Option<Vec<String>>,
     run: Option<Value>,
+    migration: Option<Value>,
 }
 
 fn service(namespace: String, name: String, metadata: Metadata, spec: Spec) -> Service {
@@ -195,6 +196,10 @@ fn service(namespace: String, name: String, metadata: Metadata, spec: Spec) -> S
         // For now the ones it names itself; `link` adds those that name it.
         used_by: names(&spec.dependency_of),
         run: spec.run.and_then(|run| serde_json::from_value::<Run>(run).ok()).map(Box::new),
+        migration: spec
+            .migration
+            .and_then(|migration| serde_json::from_value::<Migration>(migration).ok())
+            .map(Box::new),
         namespace,
         name,
     }

@@ -66,6 +66,12 @@ impl Mistake {
             Self::MinOverMax { min, max } => format!("min {min} is over max {max}"),
             Self::ReplicasAndAutoscaler => "replicas stands beside min and max".into(),
             Self::NoSuchEnvironment { name, .. } => format!("no environment is called {name}"),
+            Self::ContainerName { given } => {
+                format!("spec.migration.container {given:?} is not a container’s name")
+            }
+            Self::Deadline { given } => {
+                format!("spec.migration.deadline {given:?} is not a time from 1s to 24h")
+            }
         }
     }
 
@@ -176,6 +182,11 @@ impl Mistake {
                 "Keep replicas for a fixed number, or min and max for an autoscaler.".into()
             }
             Self::NoSuchEnvironment { known, .. } => format!("Environments here: {known}."),
+            Self::ContainerName { .. } => {
+                "Name a container of the Deployment, or remove the line: then it is the one that is deployed."
+                    .into()
+            }
+            Self::Deadline { .. } => "Write it with its unit: 90s, 10m, 1h.".into(),
         }
     }
 }
@@ -253,6 +264,10 @@ pub fn happened(entry: &Entry) -> (String, String, String) {
             Action::Scale { from, to, .. } => {
                 (format!("{by} "), "scaled".into(), format!(" from {} to {}", from.words(), to.words()))
             }
+            Action::Migrate(migration) => {
+                let end = format!(" the database with {}{}", migration.version, took(entry));
+                (format!("{by} "), "migrated".into(), end)
+            }
         },
         State::AwaitingApproval { .. } => {
             let (have, needed) = (entry.approvals, entry.needed);
@@ -260,7 +275,7 @@ pub fn happened(entry: &Entry) -> (String, String, String) {
         }
         State::Requested | State::Queued => (String::new(), what, format!(" asked for by {by}, queued")),
         State::Applying { .. } | State::RollingOut { .. } | State::Verifying { .. } => {
-            (String::new(), what, format!(" by {by}: {}", entry.state.badge().to_lowercase()))
+            (String::new(), what, format!(" by {by}: {}", entry.action.badge(&entry.state).to_lowercase()))
         }
         State::Rejected { by: who, note } => (String::new(), what, format!(" rejected by {who}: {note}")),
         State::Cancelled { by: who } => (String::new(), what, format!(" withdrawn by {who}")),

@@ -36,8 +36,27 @@ pub async fn until(
     within: Duration,
     enough: impl Fn(&Deploy) -> bool,
 ) -> Result<Deploy, Failure> {
+    until_shown(Progress::new(), portal, deploy, within, enough).await
+}
+
+/// The same, where something else writes to the terminal, too: nothing is drawn over.
+pub async fn plainly_until(
+    portal: &Portal,
+    deploy: Deploy,
+    within: Duration,
+    enough: impl Fn(&Deploy) -> bool,
+) -> Result<Deploy, Failure> {
+    until_shown(Progress::plain(), portal, deploy, within, enough).await
+}
+
+async fn until_shown(
+    mut progress: Progress,
+    portal: &Portal,
+    deploy: Deploy,
+    within: Duration,
+    enough: impl Fn(&Deploy) -> bool,
+) -> Result<Deploy, Failure> {
     let id = deploy.id;
-    let mut progress = Progress::new();
     progress.show(&deploy);
     if enough(&deploy) {
         return Ok(deploy);

@@ -11,7 +11,7 @@ use super::portal::Portal;
 use super::print::{Format, Out, Paint, Tint, clean, note, text_out};
 use super::sse::Parser;
 use super::wording;
-use crate::api::types::{LogItem, Page};
+use crate::api::types::{LogItem, Page, Problem};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -75,7 +75,7 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
     let url = portal.url_with(&["services", &service, "environments", &environment, "logs"], &query);
     if arguments.follow {
         return tokio::select! {
-            ended = follow(&portal, url, out) => ended,
+            ended = follow(&portal, url, |items| print(items, out)) => ended.map(|()| Exit::Done),
             // It was asked to go on until then, so this is no failure.
             _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
         };
@@ -89,13 +89,18 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-/// Goes on where it broke off, so that no line is missing and none comes twice.
-async fn follow(portal: &Portal, url: url::Url, out: Out) -> Result<Exit, Failure> {
+/// Goes on where it broke off, so that no line is missing and none comes twice. Ends where the log itself does.
+pub async fn follow(
+    portal: &Portal,
+    url: url::Url,
+    mut show: impl FnMut(&[LogItem]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut last = None;
     loop {
         match portal.stream(url.clone(), last.as_deref()).await {
-            Ok(stream) => match lines(portal, stream, out, &mut last).await {
-                Ok(()) | Err(Failure::Away { .. }) => note("The stream broke off; going on."),
+            Ok(stream) => match lines(portal, stream, &mut show, &mut last).await {
+                Ok(Ending::Over) => return Ok(()),
+                Ok(Ending::BrokeOff) | Err(Failure::Away { .. }) => note("The stream broke off; going on."),
                 Err(failure) => return Err(failure),
             },
             // Before the first line there is nothing to go on with.
@@ -106,24 +111,40 @@ async fn follow(portal: &Portal, url: url::Url, out: Out) -> Result<Exit, Failur
     }
 }
 
+enum Ending {
+    BrokeOff,
+    /// The portal says that nothing more comes.
+    Over,
+}
+
 async fn lines(
     portal: &Portal,
     mut stream: Response,
-    out: Out,
+    show: &mut impl FnMut(&[LogItem]) -> Result<(), Failure>,
     last: &mut Option<String>,
-) -> Result<(), Failure> {
+) -> Result<Ending, Failure> {
     let mut parser = Parser::default();
     while let Some(bytes) = portal.chunk(&mut stream).await? {
         for event in parser.push(&bytes) {
+            match event.name.as_str() {
+                "end" => return Ok(Ending::Over),
+                "refused" => return Err(refused(event.data)),
+                _ => {}
+            }
             let items: Vec<LogItem> = serde_json::from_str(&event.data)
                 .map_err(|error| portal.not_a_portal(format!("an event of another version: {error}")))?;
-            print(&items, out)?;
+            show(&items)?;
             if event.id.is_some() {
                 *last = event.id;
             }
         }
     }
-    Ok(())
+    Ok(Ending::BrokeOff)
+}
+
+/// Said in the middle of a stream, where no status can be sent any more.
+fn refused(detail: String) -> Failure {
+    Failure::Problem(Box::new(Problem { status: 403, detail, ..Problem::default() }))
 }
 
 /// For people a line each. For programs an object a line, because a stream has no end that a list could close.

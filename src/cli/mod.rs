@@ -18,6 +18,7 @@ mod complete;
 mod completion;
 mod config;
 mod context;
+mod db;
 mod deploy;
 mod device;
 mod diff;
@@ -83,6 +84,8 @@ pub enum Verb {
     Scale(scale::Arguments),
     /// Replaces all pods by new ones of the same version.
     Restart(restart::Arguments),
+    /// Works on the database of a service.
+    Db(db::Arguments),
     /// Waits until a deploy ends.
     Wait(wait::Arguments),
     /// Lists deploys, newest first.
@@ -132,6 +135,7 @@ async fn dispatch(verb: Verb, globals: &Globals, command: clap::Command) -> Resu
         Verb::Rollback(arguments) => rollback::run(arguments, globals).await,
         Verb::Scale(arguments) => scale::run(arguments, globals).await,
         Verb::Restart(arguments) => restart::run(arguments, globals).await,
+        Verb::Db(arguments) => db::run(arguments, globals).await,
         Verb::Wait(arguments) => wait::run(arguments, globals).await,
         Verb::History(arguments) => history::run(arguments, globals).await,
         Verb::Inbox => inbox::run(globals).await,

@@ -29,6 +29,11 @@ impl Progress {
         Self { live, paint: Paint::of_stderr(), drawn: 0, said: Vec::new() }
     }
 
+    /// Only ever adds lines.
+    pub fn plain() -> Self {
+        Self { live: false, ..Self::new() }
+    }
+
     pub fn show(&mut self, deploy: &Deploy) {
         if self.live { self.draw(deploy) } else { self.add(deploy) }
     }

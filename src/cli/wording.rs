@@ -125,6 +125,17 @@ pub fn rollback_question(service: &str, environment: &str) -> String {
     format!("Roll {service} in {environment} back to its last good release?")
 }
 
+pub fn migrate_question(service: &str, version: Option<&str>, environment: &str) -> String {
+    let image = version.map_or("the version that runs there".into(), |version| format!("version {version}"));
+    clean(&format!("Run the migration of {service} in {environment} with {image}?"))
+}
+
+pub fn no_log(why: Option<&str>) -> String {
+    format!("Its log can’t be shown. {}", why.unwrap_or_default())
+}
+
+pub const LOG_CUT: &str = "The rest of its log did not come; its page has it.";
+
 pub fn take_over_question(owner: &str) -> String {
     clean(&format!("{owner} sets the image of this workload. Take it over, once?"))
 }

@@ -5,7 +5,7 @@ use super::deploy::{Action, Deploy, Event, ImageChange, Size};
 use super::look::{self, Look};
 use crate::app::App;
 use crate::kube::apply::{self, Applied, Fence, Marks};
-use crate::kube::{Refusal, UserClient};
+use crate::kube::{Refusal, UserClient, job};
 
 /// How a write ended.
 pub enum Wrote {
@@ -26,19 +26,27 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
     };
     let written = match &deploy.action {
         Action::Deploy(change) | Action::RollBack { change, .. } => {
-            images(&user, deploy, change, seen, fence).await
+            images(&user, deploy, change, seen, fence).await.map(|applied| applied.generation)
         }
         Action::Restart { workload } => {
             // The time of the request, not of the write: a repeated write must be the same write.
             let patch =
                 apply::restart_patch(&deploy.place.namespace, workload, &deploy.marker(), deploy.requested);
-            apply::apply(&user, &patch, apply::RESTART_MANAGER, fence).await
+            let applied = apply::apply(&user, &patch, apply::RESTART_MANAGER, fence).await;
+            applied.map(|applied| applied.generation)
         }
-        Action::Scale { workload, from, to } => scale(&user, deploy, workload, from, to, fence).await,
+        Action::Scale { workload, from, to } => {
+            scale(&user, deploy, workload, from, to, fence).await.map(|applied| applied.generation)
+        }
+        Action::Migrate(migration) => {
+            let approval = (deploy.policy.approvals > 0).then_some(deploy.digest.0.as_str());
+            // Nothing ever changes a Job's generation.
+            job::create(&user, &migration.job_of(deploy.id, approval), fence).await.map(|()| 1)
+        }
     };
     match written {
-        Ok(applied) => Wrote::Done(Event::Written {
-            generation: applied.generation,
+        Ok(generation) => Wrote::Done(Event::Written {
+            generation,
             marked: !matches!(deploy.action, Action::Scale { .. }),
             took_over: deploy.action.change().and_then(|change| change.take_over.clone()),
         }),
@@ -48,6 +56,20 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
         }
         Err(refusal) if refusal.retryable() => Wrote::Unknown(refusal.sentence()),
         Err(refusal) => Wrote::Refused(refusal.sentence()),
+    }
+}
+
+/// Takes a migration's Job away, as the person who asked. What is gone already is fine.
+pub async fn stop(app: &App, deploy: &Deploy) -> Result<(), Refusal> {
+    let Some(name) = deploy.job_name() else { return Ok(()) };
+    let user =
+        look::client(app, deploy).map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
+    let namespace = &deploy.place.namespace;
+    match job::find(&user, namespace, &name).await? {
+        Some(found) if job::carries_marker(&found, &deploy.marker()) => {
+            job::delete(&user, namespace, &found).await
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

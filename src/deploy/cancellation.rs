@@ -1,4 +1,5 @@
-//! Withdrawing a deploy while nothing was written: afterwards there is nothing to take back but by rolling back.
+//! Withdrawing a deploy while nothing was written: afterwards there is nothing to take back but by rolling back. Only a
+//! migration can be stopped while it runs, by taking its Job away.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -6,7 +7,7 @@ use serde::Deserialize;
 
 use super::deploy::{Deploy, DeployId, Event};
 use super::gates::{self, Refusal};
-use super::{show, store};
+use super::{act, show, store};
 use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::events::{self, Entry, Origin};
@@ -41,7 +42,12 @@ pub async fn withdraw(
     origin: &Origin,
     id: DeployId,
 ) -> Result<std::result::Result<Deploy, Refusal>> {
-    show::visible(app, user, id).await?;
+    let before = show::visible(app, user, id).await?;
+    // Before the transaction: a cluster may take its time, and a row must not wait for it. Should this process die in
+    // between, the engine sees that the Job is gone.
+    if before.runs_a_job() && gates::may_cancel(user, &before).is_ok() {
+        act::stop(app, &before).await.map_err(not_stopped)?;
+    }
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut deploy = store::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
@@ -51,9 +57,13 @@ pub async fn withdraw(
         return Ok(Err(refusal));
     }
 
-    store::record(&mut tx, &mut deploy, &user.name, &Event::Cancelled, now).await?;
+    let (event, action) = match deploy.runs_a_job() {
+        true => (Event::Stopped, "migrate.stop"),
+        false => (Event::Cancelled, "deploy.cancel"),
+    };
+    store::record(&mut tx, &mut deploy, &user.name, &event, now).await?;
     let entry = Entry {
-        action: "deploy.cancel",
+        action,
         target: format!("{}/{}", deploy.place.service, deploy.place.environment),
         outcome: deploy.state.name(),
         detail: serde_json::json!({ "deploy": id }),
@@ -62,4 +72,9 @@ pub async fn withdraw(
     tx.commit().await?;
     app.counts.forget();
     Ok(Ok(deploy))
+}
+
+fn not_stopped(refusal: crate::kube::Refusal) -> Error {
+    let sentence = format!("It goes on. {}", refusal.sentence());
+    if refusal.retryable() { Error::Unavailable(sentence) } else { Error::Forbidden(sentence) }
 }

@@ -1,4 +1,4 @@
-//! Restart, scale and roll back: three small forms over one page. Each asks the same questions as a deploy (may
+//! Restart, scale, roll back and migrate (`migrate.rs`): small forms over one page. Each asks the same questions as a deploy (may
 //! you, would the cluster take it) and ends in the same engine and the same audit trail.
 
 use askama::Template;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::deploy::{Action, Place, Policy, ShownDiff, Size};
+use super::migrate;
 use super::plan::{self, Check, Found, Wish};
 use super::request::find as find_target;
 use super::store::{self, Release};
@@ -45,6 +46,7 @@ struct ChangePage {
     checks: Vec<Check>,
     diffs: Vec<Diff>,
     problem: Option<String>,
+    reason_is_optional: bool,
     reason: String,
     key: String,
     verb: String,
@@ -57,13 +59,14 @@ struct ChangePage {
 }
 
 /// What can be filled in.
-enum Fields {
+pub(super) enum Fields {
     Restart,
     Scale { from: Size, replicas: String, min: String, max: String },
     RollBack { releases: Vec<Offered>, take_over: Option<String> },
+    Migrate { version: String, runs: String, line: String, container: String, deadline: String },
 }
 
-struct Offered {
+pub(super) struct Offered {
     release: Release,
     running: bool,
     chosen: bool,
@@ -77,7 +80,7 @@ pub struct Input {
     pub min: Option<String>,
     pub max: Option<String>,
     pub release: Option<i64>,
-    /// Instead of a release's number: the newest release with this version.
+    /// Instead of a release's number: the newest release with this version. Of a migration: the image to run.
     pub version: Option<String>,
     pub reason: Option<String>,
     /// The service's name, where it has to be typed.
@@ -86,12 +89,13 @@ pub struct Input {
     pub key: Option<String>,
 }
 
-/// Which of the three forms.
+/// Which of the forms.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Restart,
     Scale,
     RollBack,
+    Migrate,
 }
 
 type Where = Path<(String, String)>;
@@ -165,6 +169,29 @@ pub async fn rollback(
     send(Form::RollBack, app.0, user, layout, origin, at.0, form.into_inner()).await
 }
 
+/// `GET /services/{name}/{environment}/migrate`
+pub async fn migrate_form(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    at: Where,
+    input: Query<Input>,
+) -> Result<Response> {
+    show(Form::Migrate, app.0, user, layout, at.0, input.0).await
+}
+
+/// `POST /services/{name}/{environment}/migrate`
+pub async fn migrate(
+    app: State<App>,
+    user: CurrentUser,
+    layout: Layout,
+    origin: Origin,
+    at: Where,
+    form: VerifiedForm<Input>,
+) -> Result<Response> {
+    send(Form::Migrate, app.0, user, layout, origin, at.0, form.into_inner()).await
+}
+
 async fn show(
     form: Form,
     app: App,
@@ -221,7 +248,7 @@ pub async fn ask(
         place: &draft.place,
         policy: &draft.policy,
         action,
-        reason: input.reason.as_deref().unwrap_or_default().trim(),
+        reason: reason_of(input),
         shown: &draft.shown,
         checks: &draft.checks,
         key: input.key.as_deref().unwrap_or_default(),
@@ -231,16 +258,16 @@ pub async fn ask(
 
 /// What would happen, and what refuses it.
 pub struct Draft {
-    place: Place,
-    policy: Policy,
-    lead: String,
-    fields: Fields,
+    pub(super) place: Place,
+    pub(super) policy: Policy,
+    pub(super) lead: String,
+    pub(super) fields: Fields,
     pub checks: Vec<Check>,
-    shown: Vec<ShownDiff>,
-    action: Option<Action>,
+    pub(super) shown: Vec<ShownDiff>,
+    pub(super) action: Option<Action>,
     /// Why the input can't be used.
     odd: Option<String>,
-    checked: Timestamp,
+    pub(super) checked: Timestamp,
 }
 
 async fn draft(
@@ -256,23 +283,11 @@ async fn draft(
     }
     let target = Target::new(service, environment);
     let found = plan::find(app, user, service, &target).await?;
-    let mut draft = Draft {
-        place: Place {
-            service: target.service.clone(),
-            team: target.team.clone(),
-            environment: target.environment.clone(),
-            cluster: target.cluster.clone(),
-            namespace: target.namespace.clone(),
-        },
-        policy: Policy::of(environment, &target.team),
-        lead: String::new(),
-        fields: Fields::Restart,
-        checks: Vec::new(),
-        shown: Vec::new(),
-        action: None,
-        odd: None,
-        checked: app.clock.now(),
-    };
+    let mut draft = Draft::of(environment, &target, app.clock.now());
+    if form == Form::Migrate {
+        migrate::fill(&mut draft, app, user, service, environment, &found, input).await?;
+        return Ok(draft);
+    }
     let deployment = match &found {
         Found::Deployment { deployment, .. } => deployment,
         Found::ToMake => {
@@ -285,33 +300,53 @@ async fn draft(
         }
     };
     let subresource = (form == Form::Scale).then_some("scale");
-    draft.may(app, user, subresource).await?;
+    draft.may(app, user, ("patch", "apps", "deployments", subresource)).await?;
     let client = app.clusters.get(&target.cluster).as_user(&access::kube_identity(app, user)?);
     let workload = deployment.metadata.name.clone().unwrap_or_default();
     match form {
         Form::Restart => draft.restart(deployment, workload),
         Form::Scale => draft.scale(&client, deployment, workload, input).await?,
-        Form::RollBack => {}
+        Form::RollBack | Form::Migrate => {}
     }
     Ok(draft)
 }
 
 impl Draft {
-    async fn may(&mut self, app: &App, user: &CurrentUser, subresource: Option<&str>) -> Result<()> {
-        let wanted = Wanted {
-            verb: "patch",
-            group: "apps",
-            resource: "deployments",
-            subresource,
-            namespace: &self.place.namespace,
-            name: None,
-        };
+    fn of(environment: &Environment, target: &Target, now: Timestamp) -> Self {
+        Self {
+            place: Place {
+                service: target.service.clone(),
+                team: target.team.clone(),
+                environment: target.environment.clone(),
+                cluster: target.cluster.clone(),
+                namespace: target.namespace.clone(),
+            },
+            policy: Policy::of(environment, &target.team),
+            lead: String::new(),
+            fields: Fields::Restart,
+            checks: Vec::new(),
+            shown: Vec::new(),
+            action: None,
+            odd: None,
+            checked: now,
+        }
+    }
+
+    /// RBAC, asked as the person: verb, group, resource, subresource.
+    pub(super) async fn may(
+        &mut self,
+        app: &App,
+        user: &CurrentUser,
+        (verb, group, resource, subresource): (&str, &str, &str, Option<&str>),
+    ) -> Result<()> {
+        let namespace = &self.place.namespace;
+        let wanted = Wanted { verb, group, resource, subresource, namespace, name: None };
         let answer = access::review(app, user, &self.place.cluster, wanted).await?;
-        let noun = if subresource.is_some() { "scale" } else { "patch" };
+        let verb = subresource.unwrap_or(verb);
         self.checks.push(if answer.allowed {
             Check::ok("You may do this here", plan::granted_by(&answer.reason))
         } else {
-            let detail = format!("It needs the right to {noun} deployments in {}.", self.place.namespace);
+            let detail = format!("It needs the right to {verb} {resource} in {namespace}.");
             Check::bad("You may not do this here", detail, Some(plan::who_grants(app, &self.place.team)))
         });
         Ok(())
@@ -537,11 +572,18 @@ fn usable<'a>(
     match &draft.action {
         _ if fails > 0 => Err("A check fails. It says who can help.".into()),
         None => Err("Fill in the form first.".into()),
+        Some(_) if form == Form::Migrate && draft.policy.approvals > 0 && reason_of(input).is_empty() => {
+            Err("Say why: the approvers decide by it.".into())
+        }
         Some(_) if needs_typing(service, environment, form) && typed != service.name => {
             Err(format!("Type {} to confirm.", service.name))
         }
         Some(action) => Ok(action),
     }
+}
+
+fn reason_of(input: &Input) -> &str {
+    input.reason.as_deref().unwrap_or_default().trim()
 }
 
 /// Production rollbacks and everything in tier 0 production are confirmed by typing the name (DESIGN.md, Confirm).
@@ -551,7 +593,7 @@ fn needs_typing(service: &Service, environment: &Environment, form: Form) -> boo
 
 #[expect(
     clippy::too_many_arguments,
-    reason = "one page for three forms: each argument is one beat of the handler"
+    reason = "one page for all forms: each argument is one beat of the handler"
 )]
 fn page(
     form: Form,
@@ -567,6 +609,12 @@ fn page(
         Form::Restart => ("Restart", "restart", "rotate-cw"),
         Form::Scale => ("Scale", "scale", "scaling"),
         Form::RollBack => ("Roll back", "rollback", "undo-2"),
+        Form::Migrate => ("Migrate", "migrate", "database"),
+    };
+    let verb = match form {
+        Form::Migrate if draft.policy.approvals > 0 => "Request approval",
+        Form::Migrate => "Run migration",
+        Form::Restart | Form::Scale | Form::RollBack => word,
     };
     let url = format!("/services/{}", service.name);
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -582,9 +630,10 @@ fn page(
         checks: draft.checks,
         fields: draft.fields,
         problem,
+        reason_is_optional: form != Form::Migrate || draft.policy.approvals == 0,
         reason: input.reason.clone().unwrap_or_default(),
         key: input.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string()),
-        verb: word.into(),
+        verb: verb.into(),
         icon,
         username: user.username.clone(),
         asked: draft.checked,

@@ -29,18 +29,31 @@ impl Confirmation {
         if let Some(change) = change {
             facts.push(("Image", wording::from_to(&change.replaces_version, &change.version)));
         }
+        let migration = deploy.action.migration();
+        if let Some(migration) = migration {
+            facts.push(("Command", migration.line()));
+            facts.push(("Image", migration.version.clone()));
+        }
         facts.push(("Namespace", deploy.place.namespace.clone()));
-        if deploy.policy.soak_seconds > 0 {
+        if deploy.policy.soak_seconds > 0 && migration.is_none() {
             facts.push(("Watched for", format!("{}\u{a0}s after the rollout", deploy.policy.soak_seconds)));
         }
         let warns = deploy.checks.iter().filter(|check| check.class == "warn");
         Self {
-            title: if last { "Approve and start the rollout?" } else { "Approve?" },
+            title: match (last, migration) {
+                (true, None) => "Approve and start the rollout?",
+                (true, Some(_)) => "Approve and run the migration?",
+                (false, _) => "Approve?",
+            },
             text: wording::what_approving_does(deploy, last),
             facts,
             warnings: warns.map(|check| format!("{}. {}", check.title, check.detail)).collect(),
             name_to_type: name_to_type(app, deploy),
-            verb: if last { "Approve and roll out" } else { "Approve" },
+            verb: match (last, migration) {
+                (true, None) => "Approve and roll out",
+                (true, Some(_)) => "Approve and run",
+                (false, _) => "Approve",
+            },
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Digest as _;
 
+use super::migration::Migration;
 use super::step::Note;
 use crate::auth::Person;
 use crate::config::Environment;
@@ -69,13 +70,21 @@ pub enum Action {
         from: Size,
         to: Size,
     },
+    Migrate(Migration),
 }
 
 impl Action {
     pub fn change(&self) -> Option<&ImageChange> {
         match self {
             Self::Deploy(change) | Self::RollBack { change, .. } => Some(change),
-            Self::Restart { .. } | Self::Scale { .. } => None,
+            Self::Restart { .. } | Self::Scale { .. } | Self::Migrate(_) => None,
+        }
+    }
+
+    pub fn migration(&self) -> Option<&Migration> {
+        match self {
+            Self::Migrate(migration) => Some(migration),
+            Self::Deploy(_) | Self::RollBack { .. } | Self::Restart { .. } | Self::Scale { .. } => None,
         }
     }
 
@@ -83,7 +92,7 @@ impl Action {
     /// change no bytes.
     pub fn needs_approval(&self) -> bool {
         match self {
-            Self::Deploy(_) => true,
+            Self::Deploy(_) | Self::Migrate(_) => true,
             Self::RollBack { approved, .. } => !approved,
             Self::Restart { .. } | Self::Scale { .. } => false,
         }
@@ -94,6 +103,7 @@ impl Action {
         match self {
             Self::Deploy(change) | Self::RollBack { change, .. } => &change.workload,
             Self::Restart { workload } | Self::Scale { workload, .. } => workload,
+            Self::Migrate(migration) => &migration.workload,
         }
     }
 }
@@ -213,9 +223,13 @@ pub enum State {
     Applying {
         since: Timestamp,
     },
+    /// A migration: its Job runs.
     RollingOut {
         since: Timestamp,
         written: Written,
+        /// Who stopped it; its Job is on its way out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped_by: Option<String>,
     },
     Verifying {
         since: Timestamp,
@@ -302,7 +316,7 @@ impl State {
             ("awaiting_approval", &["queued", "rejected", "cancelled", "expired", "superseded"]),
             ("queued", &["applying", "cancelled", "superseded", "failed"]),
             ("applying", &["rolling_out", "failed", "superseded"]),
-            ("rolling_out", &["verifying", "succeeded", "failed", "superseded"]),
+            ("rolling_out", &["rolling_out", "verifying", "succeeded", "failed", "superseded"]),
             ("verifying", &["succeeded", "failed", "superseded"]),
         ];
         let to = |(from, to): &(&str, &[&str])| *from == self.name() && to.contains(&next.name());
@@ -350,6 +364,8 @@ pub enum Event {
     RolledOut {
         soak_until: Timestamp,
     },
+    /// A person ends a migration that runs.
+    Stopped,
     Succeeded,
     Failed {
         why: String,
@@ -373,7 +389,13 @@ pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option
         Event::Superseded { why } => State::Superseded { why: why.clone() },
         Event::Started => State::Applying { since: at },
         Event::Written { generation, marked, .. } => {
-            State::RollingOut { since: at, written: Written { generation: *generation, marked: *marked } }
+            let State::Applying { .. } = state else { return None };
+            let written = Written { generation: *generation, marked: *marked };
+            State::RollingOut { since: at, written, stopped_by: None }
+        }
+        Event::Stopped => {
+            let State::RollingOut { since, written, .. } = state else { return None };
+            State::RollingOut { since: *since, written: written.clone(), stopped_by: Some(actor.into()) }
         }
         Event::RolledOut { soak_until } => {
             let State::RollingOut { written, .. } = state else { return None };
@@ -422,6 +444,16 @@ impl Deploy {
         self.policy.approvals > 0 && self.action.needs_approval()
     }
 
+    /// A migration that was written and has not ended.
+    pub fn runs_a_job(&self) -> bool {
+        self.action.migration().is_some() && matches!(self.state, State::RollingOut { .. })
+    }
+
+    /// The name of a migration's Job.
+    pub fn job_name(&self) -> Option<String> {
+        Some(self.action.migration()?.job_name(self.id))
+    }
+
     /// The value of the marker annotation on what this deploy writes.
     pub fn marker(&self) -> String {
         self.id.to_string()
@@ -443,7 +475,7 @@ mod tests {
             State::AwaitingApproval { expires: at() },
             State::Queued,
             State::Applying { since: at() },
-            State::RollingOut { since: at(), written: written.clone() },
+            State::RollingOut { since: at(), written: written.clone(), stopped_by: None },
             State::Verifying { since: at(), until: at(), written },
             State::Succeeded,
             State::Rejected { by: String::new(), note: String::new() },

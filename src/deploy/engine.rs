@@ -19,6 +19,7 @@ use super::deploy::{Deploy, Event, Progress, State};
 use super::look;
 use super::step::{Note, Seen, Step, next_step};
 use super::store::{self, NotRecorded};
+use super::wording;
 use crate::app::App;
 use crate::events::{self, Entry, Origin};
 use crate::kube::Refusal;
@@ -130,6 +131,17 @@ async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
         Step::Wait { until, note } => {
             rest(app, deploy, (until - now).total(jiff::Unit::Second)?, note, &seen).await
         }
+        Step::Stop { why, reason } => match act::stop(app, deploy).await {
+            Err(refusal) if refusal.retryable() => {
+                let note = Note { sentence: refusal.sentence(), ..Note::default() };
+                rest(app, deploy, 1.0, note, &seen).await
+            }
+            stopped => {
+                let why = wording::stopped_because(&why, stopped.err().as_ref());
+                let reason = serde_json::to_value(reason).ok();
+                record(app, deploy, Event::Failed { why, reason }, &seen).await
+            }
+        },
         Step::Write => {
             match act::write(app, deploy, &seen, &Lease { app, deploy }).await {
                 Wrote::Done(event) => record(app, deploy, event, &seen).await,
@@ -170,6 +182,9 @@ async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look)
     let mut tx = app.db.begin().await?;
     if let Some(progress) = seen.progress(deploy, None) {
         store::rest(&mut tx, deploy, 0.0, Some(&progress)).await?;
+    }
+    if let Some(log) = &seen.log {
+        store::keep_log(&mut tx, deploy.id, log).await?;
     }
     match store::record(&mut tx, deploy, ENGINE, &event, now).await {
         Ok(()) => {}
@@ -214,8 +229,11 @@ async fn rest(
     let mut tx = app.db.begin().await?;
     let progress = seen.progress(deploy, Some(note)).filter(|_| !matches!(seen.decisive, Seen::Nothing));
     store::rest(&mut tx, deploy, seconds.max(0.0), progress.as_ref()).await?;
+    if let Some(log) = &seen.log {
+        store::keep_log(&mut tx, deploy.id, log).await?;
+    }
     if let Some(progress) = &progress
-        && let Some(milestone) = milestone(deploy.progress.as_ref(), progress)
+        && let Some(milestone) = milestone(deploy, progress)
     {
         let mut deploy = deploy.clone();
         let event = Event::Noted { text: milestone };
@@ -226,8 +244,9 @@ async fn rest(
 }
 
 /// What is worth a line in the timeline: the first new pod that is ready.
-fn milestone(before: Option<&Progress>, after: &Progress) -> Option<String> {
+fn milestone(deploy: &Deploy, after: &Progress) -> Option<String> {
     let ready = |progress: &Progress| progress.pods.iter().filter(|pod| pod.new && pod.ready).count();
-    let had = before.map_or(0, ready);
-    (had == 0 && ready(after) > 0).then(|| "First new pod ready".into())
+    let had = deploy.progress.as_ref().map_or(0, ready);
+    let words = if deploy.runs_a_job() { "Its pod runs" } else { "First new pod ready" };
+    (had == 0 && ready(after) > 0).then(|| words.into())
 }

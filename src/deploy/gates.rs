@@ -30,6 +30,8 @@ pub enum Refusal {
     /// A name has to be typed before this is approved.
     NameNeeded(String),
     TooLateToCancel(&'static str),
+    /// A migration that has ended.
+    TooLateToStop(&'static str),
     NotYoursToCancel,
 }
 
@@ -70,10 +72,17 @@ pub fn is_sound(verdict: Verdict, note: &str, seen: &Digest, deploy: &Deploy) ->
     Ok(())
 }
 
-/// Only the requester withdraws; an approver who wants it stopped rejects it, and says why.
+/// Only the requester withdraws, or stops a migration that runs; an approver who wants it stopped rejects it, and says
+/// why.
 pub fn may_cancel(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
     if person.identity != deploy.requester.identity {
         return Err(Refusal::NotYoursToCancel);
+    }
+    if deploy.action.migration().is_some() {
+        return match deploy.state.can_be_cancelled() || deploy.runs_a_job() {
+            true => Ok(()),
+            false => Err(Refusal::TooLateToStop(deploy.state.name())),
+        };
     }
     if !deploy.state.can_be_cancelled() {
         return Err(Refusal::TooLateToCancel(deploy.state.name()));
@@ -149,6 +158,18 @@ pub fn what_moved(deploy: &Deploy, facts: &Facts) -> Option<Moved> {
             return Some(Moved::NewerRelease { version: version.clone() });
         }
         if facts.running.as_ref().is_some_and(|running| *running != change.replaces) {
+            return Some(Moved::Running);
+        }
+    }
+    if let Some(migration) = deploy.action.migration() {
+        if let (Some(was), Some(is)) = (&migration.digest, &facts.tag_digest)
+            && was != is
+        {
+            return Some(Moved::Tag { was: was.clone(), is: is.clone() });
+        }
+        if let (Some(ran), Some(running)) = (&migration.runs, &facts.running)
+            && running.get(&migration.container) != Some(ran)
+        {
             return Some(Moved::Running);
         }
     }
@@ -278,5 +299,23 @@ mod tests {
         let mut facts = facts(&deploy);
         facts.approvers[0].person.groups.clear();
         assert_eq!(may_execute(&deploy, &facts), Err(Moved::ApprovalsLost { have: 0, needed: 1 }));
+    }
+
+    #[test]
+    fn only_who_asked_stops_a_migration_and_only_while_it_runs() {
+        use crate::deploy::deploy::{Action, Written};
+        let migration = serde_json::json!({
+            "version": "v1", "reference": "r/shop:v1", "digest": null, "image": "r/shop:v1", "workload": "shop",
+            "container": "shop", "command": ["/m"], "deadline_seconds": 60, "job": {},
+        });
+        let action = Action::Migrate(serde_json::from_value(migration).unwrap());
+        let written = Written { generation: 1, marked: true };
+        let runs = State::RollingOut { since: now(), written, stopped_by: None };
+        let of = |state: State| Deploy { action: action.clone(), state, ..deploy() };
+        assert_eq!(may_cancel(&person(MAYA), &of(runs.clone())), Ok(()));
+        assert_eq!(may_cancel(&person(OMAR), &of(runs)), Err(Refusal::NotYoursToCancel));
+        assert_eq!(may_cancel(&person(MAYA), &of(State::Queued)), Ok(()));
+        let ended = may_cancel(&person(MAYA), &of(State::Succeeded));
+        assert_eq!(ended, Err(Refusal::TooLateToStop("succeeded")));
     }
 }

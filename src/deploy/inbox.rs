@@ -163,7 +163,7 @@ async fn ask(app: &App, db: &mut sqlx::PgConnection, waiting: &Waiting, now: Tim
                 format!("1 image, {objects} objects rendered by the portal")
             }
             Some(change) => format!("1 image of {}", change.workload),
-            None => deploy.action.short(),
+            None => deploy.action.migration().map_or(deploy.action.short(), |migration| migration.line()),
         },
         by: deploy.requester.name.clone(),
         why: deploy.reason.clone(),
@@ -205,7 +205,7 @@ async fn decided(app: &App, user: &CurrentUser) -> Result<Vec<Decided>> {
             by: row.by,
             note: row.note,
             at: row.at.to_jiff(),
-            end: row.state.badge(),
+            end: row.action.badge(&row.state),
         });
     }
     Ok(decided)

@@ -205,7 +205,7 @@ async fn query(
             environment: row.environment,
             production: row.production,
             class: row.state.class(),
-            badge: row.state.badge(),
+            badge: row.action.badge(&row.state),
             by: row.by,
             requested: row.requested.to_jiff(),
             took: row.ended.map(|ended| took(row.requested.to_jiff(), ended.to_jiff())).unwrap_or_default(),

@@ -13,6 +13,7 @@ use super::store;
 use crate::app::App;
 use crate::auth::access;
 use crate::kube::diagnosis;
+use crate::kube::job::{self, LastLines};
 use crate::kube::observe::observe as observe_workload;
 use crate::kube::rollout::{self, Observed};
 use crate::kube::{PodState, Refusal, UserClient, Wanted, apply};
@@ -24,11 +25,13 @@ pub struct Look {
     pub pods: Option<Vec<PodState>>,
     /// The workload as it was read, for a write that must not land on anything newer.
     pub workload: Option<Deployment>,
+    /// What a migration wrote last.
+    pub log: Option<LastLines>,
 }
 
 impl Look {
     fn only(decisive: Seen) -> Self {
-        Self { decisive, pods: None, workload: None }
+        Self { decisive, pods: None, workload: None, log: None }
     }
 
     /// For pages: what was last known, with what this look adds. None: nothing to show yet.
@@ -54,7 +57,11 @@ pub async fn observe(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         | State::Superseded { .. }
         | State::Failed { .. } => Ok(Look::only(Seen::Nothing)),
         State::Queued => gate(app, deploy).await,
-        State::Applying { .. } => landed(app, deploy).await,
+        State::Applying { .. } => match deploy.job_name() {
+            Some(job) => job_landed(app, deploy, &job).await,
+            None => landed(app, deploy).await,
+        },
+        State::RollingOut { .. } if deploy.runs_a_job() => migration(app, deploy).await,
         State::RollingOut { written, .. } => rollout(app, deploy, written, deploy.requested).await,
         State::Verifying { since, written, .. } => rollout(app, deploy, written, *since).await,
     }
@@ -102,14 +109,7 @@ impl<E: Into<anyhow::Error>> From<E> for Missing {
 /// Everything an approval is bound to, as it is now.
 pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
     let place = &deploy.place;
-    let wanted = Wanted {
-        verb: "patch",
-        group: "apps",
-        resource: "deployments",
-        subresource: None,
-        namespace: &place.namespace,
-        name: Some(deploy.action.workload()),
-    };
+    let wanted = right(deploy);
     let stored = async {
         let mut db = app.db.acquire().await?;
         let newer_release = store::newer_release(&mut db, deploy).await?;
@@ -139,10 +139,39 @@ pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
     })
 }
 
+/// What the requester has to be allowed for this to be carried out.
+fn right(deploy: &Deploy) -> Wanted<'_> {
+    let namespace = deploy.place.namespace.as_str();
+    match &deploy.action {
+        Action::Deploy(_) | Action::RollBack { .. } | Action::Restart { .. } | Action::Scale { .. } => {
+            Wanted {
+                verb: "patch",
+                group: "apps",
+                resource: "deployments",
+                subresource: None,
+                namespace,
+                name: Some(deploy.action.workload()),
+            }
+        }
+        Action::Migrate(_) => Wanted {
+            verb: "create",
+            group: "batch",
+            resource: "jobs",
+            subresource: None,
+            namespace,
+            name: None,
+        },
+    }
+}
+
 /// Where the tag points now. A registry that can't be asked does not hold a deploy up: its bytes are pinned.
 async fn tag_digest(app: &App, deploy: &Deploy) -> Option<String> {
-    let Action::Deploy(change) = &deploy.action else { return None };
-    let reference: ImageRef = change.reference.parse().ok()?;
+    let reference = match &deploy.action {
+        Action::Deploy(change) => &change.reference,
+        Action::Migrate(migration) => &migration.reference,
+        Action::RollBack { .. } | Action::Restart { .. } | Action::Scale { .. } => return None,
+    };
+    let reference: ImageRef = reference.parse().ok()?;
     if reference.digest().is_some() {
         return None;
     }
@@ -151,9 +180,13 @@ async fn tag_digest(app: &App, deploy: &Deploy) -> Option<String> {
 
 /// Container to image of what runs, for the containers the deploy is about. None: nothing to compare with.
 async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, String>>, Refusal> {
-    let Some(change) = deploy.action.change() else { return Ok(None) };
+    let change = deploy.action.change();
+    if change.is_none() && deploy.action.migration().is_none() {
+        return Ok(None);
+    }
     let deployment = get(app, deploy).await?;
     let images = deployment.as_ref().map(images).unwrap_or_default();
+    let Some(change) = change else { return Ok(Some(images)) };
     Ok(Some(
         images
             .into_iter()
@@ -194,7 +227,45 @@ async fn landed(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         generation: workload.metadata.generation.unwrap_or_default(),
         marked: true,
     });
-    Ok(Look { decisive: Seen::Landed(written), pods: None, workload })
+    Ok(Look { workload, ..Look::only(Seen::Landed(written)) })
+}
+
+/// As [`landed`]: is the Job there, and ours?
+async fn job_landed(app: &App, deploy: &Deploy, name: &str) -> anyhow::Result<Look> {
+    let user = client(app, deploy)?;
+    let job = match job::find(&user, &deploy.place.namespace, name).await {
+        Ok(job) => job,
+        Err(refusal) if refusal.retryable() => return Ok(Look::only(Seen::Away(refusal.sentence()))),
+        Err(_) => None,
+    };
+    let ours = job.filter(|job| job::carries_marker(job, &deploy.marker()));
+    let written =
+        ours.map(|job| Written { generation: job.metadata.generation.unwrap_or_default(), marked: true });
+    Ok(Look::only(Seen::Landed(written)))
+}
+
+/// How a migration's Job goes. Its last lines are read at every look: a Job that is deleted takes them with it.
+async fn migration(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+    let Some(migration) = deploy.action.migration() else { return Ok(Look::only(Seen::Nothing)) };
+    let user = client(app, deploy)?;
+    let namespace = &deploy.place.namespace;
+    let name = migration.job_name(deploy.id);
+    let observed = match job::observe(&user, namespace, &name, deploy.requested).await {
+        Ok(observed) => observed,
+        Err(refusal) => return Ok(Look::only(Seen::Away(refusal.sentence()))),
+    };
+    let log = job::last_lines(&user, namespace, &observed).await;
+    let now = app.clock.now();
+    Ok(Look {
+        decisive: Seen::Job {
+            status: observed.status(),
+            reason: observed.reason(deploy.requested, now, migration.deadline()),
+            stands: observed.stands(now),
+        },
+        pods: Some(observed.pods(now)).filter(|pods| !pods.is_empty()),
+        workload: None,
+        log,
+    })
 }
 
 async fn rollout(
@@ -225,5 +296,6 @@ async fn rollout(
         },
         pods: Some(rollout::pods(&observed, now)),
         workload: None,
+        log: None,
     })
 }

@@ -1,6 +1,6 @@
 //! Deploys: asking for a change, deciding on it, carrying it out, watching it.
 //!
-//! A person fills in a form (`request.rs`; `change.rs` for restart, scale and roll back). `plan.rs` finds out what
+//! A person fills in a form (`request.rs`; `change.rs` for restart, scale, roll back and migrate). `plan.rs` finds out what
 //! would happen and what refuses it, as that person. `submit.rs` stores the request in one transaction. Where the
 //! environment asks for it, others decide (`inbox.rs`, `approval.rs`, rules in `gates.rs`). From there the engine
 //! carries it (`engine.rs`): it looks (`look.rs`), decides (`step.rs`, pure), writes to the cluster as the person
@@ -15,6 +15,9 @@
 //! Until something is written (`applying`) a deploy can be withdrawn (`cancelled`); from `awaiting_approval` on it
 //! becomes void (`superseded`) when something it depends on moves. `deploy.rs` holds the states, the events and the
 //! legal transitions as data; `wording.rs` holds every sentence.
+//!
+//! A migration (`migration.rs`, `migrate.rs`) goes the same way: its write is a Job, `rolling_out` is the time in which
+//! the Job runs, and it is no release. It can be stopped while it runs; what it had done by then stays.
 
 mod act;
 mod approval;
@@ -29,6 +32,8 @@ mod gates;
 mod inbox;
 mod list;
 mod look;
+mod migrate;
+mod migration;
 mod pages;
 mod plan;
 pub mod render;
@@ -51,11 +56,13 @@ pub use engine::run as run_engine;
 pub use gates::{Refusal, Verdict};
 pub use inbox::{Ask, waiting, waiting_deploys};
 pub use list::{Which, numbers};
+pub use migration::Migration;
 pub use pages::{DeployPages, Moves, run as run_pages};
 pub use plan::{Check, Plan, Rest, Wish, plan, version_of, who_grants};
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
+pub use store::{has_ended, kept_log};
 pub use submit::Answer;
 pub use wording::{ask_again, told};
 
@@ -76,6 +83,8 @@ pub fn routes() -> Routes {
         .post("/services/{name}/{environment}/restart", SignedIn, change::restart)
         .get("/services/{name}/{environment}/scale", SignedIn, change::scale_form)
         .post("/services/{name}/{environment}/scale", SignedIn, change::scale)
+        .get("/services/{name}/{environment}/migrate", SignedIn, change::migrate_form)
+        .post("/services/{name}/{environment}/migrate", SignedIn, change::migrate)
         .get("/services/{name}/{environment}/rollback", SignedIn, change::rollback_form)
         .post("/services/{name}/{environment}/rollback", SignedIn, change::rollback)
 }

@@ -218,7 +218,7 @@ impl Found {
     }
 
     /// The container that is deployed: the one named as the workload or as "app", else the first.
-    fn main_container(&self) -> Option<String> {
+    pub(super) fn main_container(&self) -> Option<String> {
         let deployment = self.deployment()?;
         let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
         let workload = deployment.metadata.name.as_deref().unwrap_or_default();
@@ -284,7 +284,7 @@ pub(super) async fn find(app: &App, user: &CurrentUser, service: &Service, targe
     }
 }
 
-fn as_user(app: &App, user: &CurrentUser, cluster: &str) -> Result<UserClient> {
+pub(super) fn as_user(app: &App, user: &CurrentUser, cluster: &str) -> Result<UserClient> {
     Ok(app.clusters.get(cluster).as_user(&access::kube_identity(app, user)?))
 }
 
@@ -425,16 +425,13 @@ impl Plan {
                 return Ok(None);
             }
         };
-        let resolved = match (reference.digest(), app.registry.resolve(&reference).await) {
-            (_, Ok(resolved)) => Some(resolved.digest),
-            (digest, Err(error @ RegistryError::Unreachable { .. }))
-                if environment.allow_unresolved || !self.policy.production =>
-            {
-                self.checks.push(Check::warn("Image not looked up", error.to_string()));
-                digest.cloned()
+        let resolved = match resolve(app, &reference, environment).await {
+            Ok((resolved, check)) => {
+                self.checks.push(check);
+                resolved
             }
-            (_, Err(error)) => {
-                self.checks.push(Check::bad("No such image", error.to_string(), None));
+            Err(check) => {
+                self.checks.push(check);
                 self.chosen = Some(Chosen {
                     version: version_of(&reference.to_string()),
                     reference: reference.to_string(),
@@ -447,9 +444,6 @@ impl Plan {
             Some(digest) => reference.with_digest(digest).to_string(),
             None => reference.to_string(),
         };
-        if let Some(digest) = &resolved {
-            self.checks.push(Check::ok("Image exists", short_digest(digest.as_str())));
-        }
         let chosen = Chosen {
             version: version_of(&reference.to_string()),
             reference: reference.to_string(),
@@ -542,40 +536,15 @@ impl Plan {
 
     /// The same bytes must have run in another environment before.
     async fn requirement(&mut self, app: &App, change: &ImageChange) -> Result<()> {
-        let Some(required) = &self.policy.requires else { return Ok(()) };
-        let Some(digest) = &change.digest else {
-            let detail = format!("Without a digest nobody can say whether {required} ran these bytes.");
-            self.checks.push(Check::bad("Unknown bytes", detail, None));
-            return Ok(());
-        };
-        let mut db = app.db.acquire().await?;
-        let since = store::first_success(&mut db, &self.place.service, required, digest).await?;
-        self.checks.push(match since {
-            Some(at) => Check::ok(
-                format!("{} ran it", capitalised(required)),
-                format!("first {}", when(at, self.checked)),
-            ),
-            None => Check::bad(
-                format!("{} has not run it", capitalised(required)),
-                format!(
-                    "{} needs {} to have run the same digest with success.",
-                    capitalised(&self.place.environment),
-                    required
-                ),
-                Some(format!("Deploy {} to {required} first.", change.version)),
-            ),
-        });
+        let digest = change.digest.as_deref();
+        let check =
+            requirement(app, &self.place, &self.policy, &change.version, digest, self.checked).await?;
+        self.checks.extend(check);
         Ok(())
     }
 
-    /// What the change would wait for.
     async fn queue(&mut self, app: &App) -> Result<()> {
-        let mut db = app.db.acquire().await?;
-        let active = store::active(&mut db, &self.place.service, &self.place.environment).await?;
-        if let Some(id) = active {
-            let detail = format!("Deployment {id} is under way here. Yours starts when it ends.");
-            self.checks.push(Check::warn("Waits in the queue", detail));
-        }
+        self.checks.extend(queue(app, &self.place).await?);
         Ok(())
     }
 
@@ -680,31 +649,88 @@ impl Plan {
             };
             self.checks.push(Check::ok("The cluster accepts it", detail));
         }
-        match pod {
-            PodStart::WouldStart { warnings } if warnings.is_empty() => {
-                self.checks.push(Check::ok(
-                    "Its pods would be let in",
-                    "Quota, limits and pod security, by a dry run of one pod",
-                ));
-            }
-            PodStart::WouldStart { warnings } => {
-                self.checks.push(Check::warn("Its pods would be let in, with a warning", warnings.join(" ")));
-            }
-            PodStart::Refused(refusal) => {
-                self.checks.push(Check::bad(
-                    "Its pods would be refused",
-                    refusal.sentence(),
-                    refusal.who_can_grant(&platform),
-                ));
-            }
-            PodStart::NotAsked => {
-                self.checks.push(Check::idle(
-                    "Pods not checked",
-                    "You may not create pods here, so no pod could be tried as you.",
-                ));
-            }
+        self.checks.push(would_start(pod, &platform));
+    }
+}
+
+/// What a dry run of one pod says.
+pub(super) fn would_start(pod: PodStart, platform: &[String]) -> Check {
+    match pod {
+        PodStart::WouldStart { warnings } if warnings.is_empty() => {
+            Check::ok("Its pods would be let in", "Quota, limits and pod security, by a dry run of one pod")
+        }
+        PodStart::WouldStart { warnings } => {
+            Check::warn("Its pods would be let in, with a warning", warnings.join(" "))
+        }
+        PodStart::Refused(refusal) => {
+            Check::bad("Its pods would be refused", refusal.sentence(), refusal.who_can_grant(platform))
+        }
+        PodStart::NotAsked => {
+            Check::idle("Pods not checked", "You may not create pods here, so no pod could be tried as you.")
         }
     }
+}
+
+/// The digest behind a reference, and the check that says so. `Err`: it can't be used here.
+pub(super) async fn resolve(
+    app: &App,
+    reference: &ImageRef,
+    environment: &Environment,
+) -> std::result::Result<(Option<ImageDigest>, Check), Check> {
+    match (reference.digest(), app.registry.resolve(reference).await) {
+        (_, Ok(resolved)) => {
+            let check = Check::ok("Image exists", short_digest(resolved.digest.as_str()));
+            Ok((Some(resolved.digest), check))
+        }
+        (digest, Err(error @ RegistryError::Unreachable { .. }))
+            if environment.allow_unresolved || !environment.production =>
+        {
+            Ok((digest.cloned(), Check::warn("Image not looked up", error.to_string())))
+        }
+        (_, Err(error)) => Err(Check::bad("No such image", error.to_string(), None)),
+    }
+}
+
+/// Whether the environment before this one has run the same bytes, where that is the rule.
+pub(super) async fn requirement(
+    app: &App,
+    place: &Place,
+    policy: &Policy,
+    version: &str,
+    digest: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Check>> {
+    let Some(required) = &policy.requires else { return Ok(None) };
+    let Some(digest) = digest else {
+        let detail = format!("Without a digest nobody can say whether {required} ran these bytes.");
+        return Ok(Some(Check::bad("Unknown bytes", detail, None)));
+    };
+    let mut db = app.db.acquire().await?;
+    let since = store::first_success(&mut db, &place.service, required, digest).await?;
+    Ok(Some(match since {
+        Some(at) => {
+            Check::ok(format!("{} ran it", capitalised(required)), format!("first {}", when(at, now)))
+        }
+        None => Check::bad(
+            format!("{} has not run it", capitalised(required)),
+            format!(
+                "{} needs {} to have run the same digest with success.",
+                capitalised(&place.environment),
+                required
+            ),
+            Some(format!("Deploy {version} to {required} first.")),
+        ),
+    }))
+}
+
+/// What a change would wait for.
+pub(super) async fn queue(app: &App, place: &Place) -> Result<Option<Check>> {
+    let mut db = app.db.acquire().await?;
+    let active = store::active(&mut db, &place.service, &place.environment).await?;
+    Ok(active.map(|id| {
+        let detail = format!("Deployment {id} is under way here. Yours starts when it ends.");
+        Check::warn("Waits in the queue", detail)
+    }))
 }
 
 /// The pod template as it would be: of the rendered Deployment, or the running one with the new images.
@@ -727,7 +753,7 @@ fn pod_template(
 }
 
 /// A typed version as a reference: a tag of the repository, or a whole reference of its own.
-fn reference(repository: &str, version: &str) -> std::result::Result<ImageRef, String> {
+pub(super) fn reference(repository: &str, version: &str) -> std::result::Result<ImageRef, String> {
     let is_whole = version.contains('/') || version.contains('@');
     let text = match version {
         digest if digest.starts_with("sha256:") => format!("{repository}@{digest}"),

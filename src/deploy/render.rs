@@ -294,6 +294,7 @@ mod tests {
             depends_on: Vec::new(),
             used_by: Vec::new(),
             run: None,
+            migration: None,
         }
     }
 

@@ -97,6 +97,11 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
         (None, Some(_)) => "writing".into(),
         (None, None) => String::new(),
     };
+    if deploy.action.migration().is_some() {
+        rows.push(row("Job made", applied, written.is_some()));
+        rows.push(row("Migrated", done.map(clock).unwrap_or_default(), done.is_some()));
+        return rows;
+    }
     rows.push(row("Applied", applied, written.is_some()));
     let (ready, wanted) = ready(deploy, pods);
     let rollout =
@@ -149,6 +154,10 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
         }
         At::Cancelled { by } => {
             (say("idle", "circle-x", &format!("{by} withdrew it"), "Nothing was changed.".into()), Vec::new())
+        }
+        At::RollingOut { .. } if deploy.runs_a_job() && note.is_some_and(|note| note.reason.is_none()) => {
+            let sentence = note.map(|note| note.sentence.as_str()).filter(|sentence| !sentence.is_empty());
+            (sentence.and_then(|sentence| say("prog", "database", sentence, String::new())), Vec::new())
         }
         At::RollingOut { .. } => {
             let reason = note.and_then(|note| note.reason.as_ref());

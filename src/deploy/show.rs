@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::confirm::Confirmation;
 use super::deploy::{Deploy, DeployId, ImageChange, Place, State as At};
 use super::gates::{self, Refusal, Verdict};
+use super::migration::Migration;
 use super::pages::Moves;
 use super::plan::version_of;
 use super::report::{Outcome, Report, Shown, Step, ready};
@@ -22,7 +23,8 @@ use super::store::{self, Decided, Happened};
 use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor, access};
-use crate::kube::PodState;
+use crate::kube::job::{self, LastLines};
+use crate::kube::{PodState, Wanted};
 use crate::web::diff::Diff;
 use crate::web::filters::{clock, short_digest, when};
 use crate::web::{Error, Layout, Nav, Result};
@@ -41,7 +43,7 @@ struct ShowPage {
     seats: Vec<Seat>,
     approvals: String,
     decision: Decision,
-    may_cancel: Option<String>,
+    may_cancel: Option<&'static str>,
     swap: Option<Swap>,
     diffs: Vec<Diff>,
     pods: Vec<PodState>,
@@ -52,6 +54,10 @@ struct ShowPage {
     timeline: Vec<Moment>,
     roll_back: bool,
     live_log: Option<LiveLog>,
+    badge: &'static str,
+    job: Option<Job>,
+    /// What a migration wrote last, for people who may read logs here.
+    kept: LastLines,
     /// What one confirms before approving; where this person may.
     confirmation: Option<Confirmation>,
 }
@@ -65,9 +71,32 @@ struct LiveLog {
 
 impl LiveLog {
     fn of(deploy: &Deploy) -> Self {
+        if deploy.action.migration().is_some() {
+            let log = format!("{}/log", deploy.url());
+            return Self { stream: format!("{log}/stream"), download: log };
+        }
         let Place { service, environment, .. } = &deploy.place;
         let logs = |what: &str| format!("/services/{service}/logs/{what}?env={environment}&since=5m");
         Self { stream: logs("stream"), download: logs("download") }
+    }
+}
+
+/// What a migration runs.
+struct Job {
+    line: String,
+    image: String,
+    container: String,
+    deadline: String,
+}
+
+impl Job {
+    fn of(migration: &Migration) -> Self {
+        Self {
+            line: migration.line(),
+            image: migration.image.clone(),
+            container: migration.container.clone(),
+            deadline: job::span(migration.deadline()),
+        }
     }
 }
 
@@ -177,6 +206,8 @@ impl Live {
             let log = LiveLog::of(&deploy);
             let mut page = page(&self.app, &self.user, self.layout.clone(), deploy).await.ok()?;
             if self.over {
+                // It stands there in full already.
+                page.kept = LastLines::default();
                 page.live_log = Some(log);
             }
             let html = page.as_live().render().ok()?;
@@ -210,7 +241,13 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
     let mut db = app.db.acquire().await?;
     let report = Report::of(&mut db, deploy).await?;
     let facts = facts(app, &mut db, &report.deploy, now).await?;
+    let kept = store::kept_log(&mut db, report.deploy.id).await?.unwrap_or_default();
     drop(db);
+    let kept = if kept.lines.is_empty() || !may_read_logs(app, user, &report.deploy).await? {
+        LastLines::default()
+    } else {
+        kept
+    };
     let Report { deploy, decided, happened, steps, outcome, evidence } = report;
 
     let identities: Vec<_> = decided.iter().map(|decided| decided.person.identity.clone()).collect();
@@ -235,7 +272,9 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         seats: seats(&deploy, &decided),
         approvals: approvals(&deploy, &decided),
         decision,
-        may_cancel: gates::may_cancel(user, &deploy).ok().map(|()| "Withdraw".into()),
+        may_cancel: gates::may_cancel(user, &deploy)
+            .ok()
+            .map(|()| if deploy.runs_a_job() { "Stop" } else { "Withdraw" }),
         swap: deploy.action.change().map(swap),
         diffs: deploy.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
         pods_end: pods_end(&deploy, &progress.pods),
@@ -245,10 +284,33 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         facts,
         timeline: happened.iter().rev().map(moment).collect(),
         confirmation,
-        roll_back: matches!(deploy.state, At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. }),
+        // A migration is undone by another migration, if at all.
+        roll_back: deploy.action.migration().is_none()
+            && matches!(deploy.state, At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. }),
         live_log: deploy.state.is_active().then(|| LiveLog::of(&deploy)),
+        badge: deploy.action.badge(&deploy.state),
+        job: deploy.action.migration().map(Job::of),
+        kept: if deploy.state.is_active() { LastLines::default() } else { kept },
         deploy,
     })
+}
+
+/// As the cluster's own authorizer decides: seeing a deploy is not yet seeing what its pods say.
+async fn may_read_logs(app: &App, user: &CurrentUser, deploy: &Deploy) -> Result<bool> {
+    let wanted = Wanted {
+        verb: "get",
+        group: "",
+        resource: "pods",
+        subresource: Some("log"),
+        namespace: &deploy.place.namespace,
+        name: None,
+    };
+    match access::review(app, user, &deploy.place.cluster, wanted).await {
+        Ok(answer) => Ok(answer.allowed),
+        // The rest of the page does not need the cluster.
+        Err(Error::Unavailable(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn meta(deploy: &Deploy, now: Timestamp) -> Vec<String> {
@@ -269,6 +331,7 @@ fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
     let (ready, wanted) = ready(deploy, pods);
     let wanted = wanted.max(ready);
     match deploy.action.change() {
+        None if deploy.action.migration().is_some() => String::new(),
         Some(change) => format!("{ready} of {wanted} pods on {}", change.version),
         None => format!("{ready} of {wanted} pods ready"),
     }
@@ -362,6 +425,12 @@ async fn facts(
             "Runs it".into(),
             if change.is_managed() { "the portal (managed)" } else { "its own Deployment (adopted)" }.into(),
         ));
+    }
+    if let (Some(migration), Some(required)) = (deploy.action.migration(), &deploy.policy.requires) {
+        let digest = migration.digest.as_deref().unwrap_or_default();
+        let since = store::first_success(db, &deploy.place.service, required, digest).await?;
+        let told = since.map_or("never".into(), |at| format!("first {}, same digest", when(at, now)));
+        facts.push((format!("Its image ran in {required}"), told));
     }
     let catalogue = app.catalogue.load();
     if let Some(service) = catalogue.service(&deploy.place.service) {

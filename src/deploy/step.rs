@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy::{Deploy, DeployId, Event, State, Written};
 use super::gates::Moved;
+use super::wording;
 use crate::kube::diagnosis::Reason;
+use crate::kube::job::{self, JobStatus};
 use crate::kube::rollout::{Progress, Rollout};
 
 /// How often a moving rollout is looked at when nothing wakes the engine earlier.
@@ -27,6 +29,8 @@ pub enum Seen {
     Landed(Option<Written>),
     /// Rolling out or verifying.
     Rollout { status: Rollout, reason: Option<Reason>, soak: Result<(), String> },
+    /// A migration that runs. `stands`: it is not merely young.
+    Job { status: JobStatus, reason: Option<Reason>, stands: bool },
     /// The cluster does not answer.
     Away(String),
 }
@@ -38,6 +42,8 @@ pub enum Step {
     Wait { until: Timestamp, note: Note },
     /// Write the change into the cluster.
     Write,
+    /// A migration that can't get to run: take its Job away, then write down that it failed.
+    Stop { why: String, reason: Reason },
     /// Write down what happened.
     Record(Event),
 }
@@ -84,7 +90,17 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             marked: written.marked,
             took_over: None,
         }),
+        // A Job that ended long ago is deleted. Whether it was ever there nobody can say, and it must not run twice.
+        (State::Applying { since }, Seen::Landed(None))
+            if deploy.action.migration().is_some() && now >= *since + job::KEPT =>
+        {
+            Step::Record(Event::Failed { why: wording::NOBODY_KNOWS.into(), reason: None })
+        }
         (State::Applying { .. }, Seen::Landed(None)) => Step::Write,
+
+        (State::RollingOut { stopped_by, .. }, Seen::Job { status, reason, stands }) => {
+            migrating(stopped_by.as_deref(), status, reason.as_ref(), *stands, now)
+        }
 
         (State::RollingOut { since, .. }, Seen::Rollout { status, reason, .. }) => {
             rolling_out(deploy, *since, status, reason.as_ref(), now)
@@ -156,6 +172,33 @@ fn rolling_out(
     }
 }
 
+fn migrating(
+    stopped_by: Option<&str>,
+    status: &JobStatus,
+    reason: Option<&Reason>,
+    stands: bool,
+    now: Timestamp,
+) -> Step {
+    let failed = |why: String| {
+        let reason = reason.and_then(|reason| serde_json::to_value(reason).ok());
+        Step::Record(Event::Failed { why, reason })
+    };
+    match (status, reason) {
+        (JobStatus::Done, _) => Step::Record(Event::Succeeded),
+        (JobStatus::Failed, reason) => {
+            failed(reason.map_or("Its Job failed.".into(), |reason| reason.sentence.clone()))
+        }
+        (JobStatus::Gone, _) => failed(wording::job_is_gone(stopped_by)),
+        (JobStatus::Running(_), Some(reason)) if reason.fatal && stands && stopped_by.is_none() => {
+            Step::Stop { why: reason.sentence.clone(), reason: reason.clone() }
+        }
+        (JobStatus::Running(sentence), reason) => Step::Wait {
+            until: now + LOOK_AGAIN,
+            note: Note { reason: reason.cloned(), ..Note::says(*sentence) },
+        },
+    }
+}
+
 fn verifying(
     until: Timestamp,
     status: &Rollout,
@@ -181,5 +224,92 @@ fn verifying(
             until: (now + LOOK_AGAIN).min(until.max(now + SignedDuration::from_millis(200))),
             note: Note::says("All pods are ready. Watching for restarts."),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::deploy::Action;
+    use crate::deploy::migration::Migration;
+    use crate::deploy::samples;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn migration(state: State) -> Deploy {
+        let migration = Migration {
+            version: "v1.1.0".into(),
+            reference: "registry/shop:v1.1.0".into(),
+            digest: None,
+            image: "registry/shop:v1.1.0".into(),
+            runs: None,
+            workload: "shop".into(),
+            container: "shop".into(),
+            command: vec!["/app/migrate".into()],
+            deadline_seconds: 600,
+            job: serde_json::json!({}),
+        };
+        Deploy { action: Action::Migrate(migration), state, ..samples::deploy() }
+    }
+
+    fn running(stopped_by: Option<&str>) -> Deploy {
+        let written = Written { generation: 1, marked: true };
+        let since = at("2026-11-23T14:00:00Z");
+        migration(State::RollingOut { since, written, stopped_by: stopped_by.map(Into::into) })
+    }
+
+    fn seen(status: JobStatus, fatal: Option<bool>, stands: bool) -> Seen {
+        let reason = fatal.map(|fatal| Reason {
+            sentence: "The image does not exist.".into(),
+            evidence: Vec::new(),
+            action: String::new(),
+            fatal,
+        });
+        Seen::Job { status, reason, stands }
+    }
+
+    fn step(deploy: &Deploy, seen: &Seen) -> Step {
+        next_step(deploy, seen, at("2026-11-23T14:01:00Z"))
+    }
+
+    #[test]
+    fn a_migration_ends_as_its_job_does() {
+        let running = running(None);
+        assert_eq!(step(&running, &seen(JobStatus::Done, None, true)), Step::Record(Event::Succeeded));
+        let failed = step(&running, &seen(JobStatus::Failed, Some(false), true));
+        assert!(
+            matches!(failed, Step::Record(Event::Failed { why, .. }) if why == "The image does not exist.")
+        );
+        let waits = step(&running, &seen(JobStatus::Running("It runs."), None, true));
+        assert!(matches!(waits, Step::Wait { note, .. } if note.sentence == "It runs."));
+    }
+
+    #[test]
+    fn only_what_stands_and_can_never_run_is_taken_away() {
+        let waiting = |fatal, stands| seen(JobStatus::Running("It runs."), Some(fatal), stands);
+        assert!(matches!(step(&running(None), &waiting(true, true)), Step::Stop { .. }));
+        assert!(matches!(step(&running(None), &waiting(true, false)), Step::Wait { .. }));
+        assert!(matches!(step(&running(None), &waiting(false, true)), Step::Wait { .. }));
+        assert!(matches!(step(&running(Some("Maya")), &waiting(true, true)), Step::Wait { .. }));
+    }
+
+    #[test]
+    fn a_job_that_is_gone_was_stopped_by_somebody_or_nobody_knows() {
+        let why = |deploy: &Deploy| match step(deploy, &seen(JobStatus::Gone, None, true)) {
+            Step::Record(Event::Failed { why, .. }) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(why(&running(Some("Maya"))).starts_with("Maya stopped it"));
+        assert!(why(&running(None)).starts_with("Its Job was deleted"));
+    }
+
+    #[test]
+    fn a_job_is_not_made_when_one_may_have_run_and_gone_already() {
+        let made = |since: &str| migration(State::Applying { since: at(since) });
+        assert_eq!(step(&made("2026-11-23T14:00:00Z"), &Seen::Landed(None)), Step::Write);
+        let late = step(&made("2026-11-22T14:00:00Z"), &Seen::Landed(None));
+        assert!(matches!(late, Step::Record(Event::Failed { why, .. }) if why == wording::NOBODY_KNOWS));
     }
 }

@@ -15,6 +15,7 @@ use super::deploy::{
 };
 use super::gates::{Approver, Verdict};
 use crate::auth::Person;
+use crate::kube::job::{LastLine, LastLines};
 
 /// A deploy that is asked for, before it has a number.
 pub struct NewDeploy<'a> {
@@ -484,6 +485,39 @@ pub async fn rest(
         sqlx::query!("select pg_notify('deploy_pages', $1)", deploy.id.to_string()).fetch_one(tx).await?;
     }
     Ok(())
+}
+
+/// Keeps the newest lines of a migration's log, which its Job takes with it when it goes.
+pub async fn keep_log(tx: &mut PgConnection, id: DeployId, log: &LastLines) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into deploy_logs (deploy, pod, lines) values ($1, $2, $3)
+         on conflict (deploy) do update set pod = excluded.pod, lines = excluded.lines
+         where (deploy_logs.pod, deploy_logs.lines) is distinct from (excluded.pod, excluded.lines)",
+        id.0,
+        log.pod,
+        Json(&log.lines) as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether a deploy has come to its end. One that is not there has.
+pub async fn has_ended(db: &mut PgConnection, id: DeployId) -> sqlx::Result<bool> {
+    let ended =
+        sqlx::query_scalar!(r#"select ended is not null as "ended!" from deploys where id = $1"#, id.0);
+    Ok(ended.fetch_optional(db).await?.unwrap_or(true))
+}
+
+/// What was kept of a migration's log.
+pub async fn kept_log(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Option<LastLines>> {
+    let row = sqlx::query!(
+        r#"select pod, lines as "lines: Json<Vec<LastLine>>" from deploy_logs where deploy = $1"#,
+        id.0
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| LastLines { pod: row.pod, lines: row.lines.0 }))
 }
 
 /// The deploy that is queued or under way on a target.

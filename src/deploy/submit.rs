@@ -114,7 +114,7 @@ pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>
 }
 
 /// A rollback does not wait for the rollout it undoes: what is rolling out on its target ends here. Its write is in
-/// the cluster already, so nothing of it can land later.
+/// the cluster already, so nothing of it can land later. A migration's Job still works, so that is waited for.
 async fn give_way(
     tx: &mut sqlx::PgConnection,
     user: &CurrentUser,
@@ -125,6 +125,7 @@ async fn give_way(
     let moving = sqlx::query_scalar!(
         "select id from deploys
          where service = $1 and environment = $2 and id <> $3 and state in ('rolling_out', 'verifying')
+           and action ->> 'kind' <> 'migrate'
          for update",
         place.service,
         place.environment,

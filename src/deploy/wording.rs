@@ -31,6 +31,9 @@ impl Refusal {
                     words(state)
                 )
             }
+            Self::TooLateToStop(state) => {
+                format!("This migration is {}, so there is nothing left to stop.", words(state))
+            }
             Self::NotYoursToCancel => {
                 "Only the person who asked can withdraw this deploy. An approver can reject it.".into()
             }
@@ -144,6 +147,7 @@ impl Action {
             Self::RollBack { change, .. } => format!("Roll back {service} to {}", change.version),
             Self::Restart { .. } => format!("Restart {service}"),
             Self::Scale { to, .. } => format!("Scale {service} to {}", to.words()),
+            Self::Migrate(migration) => format!("Migrate {service} with {}", migration.version),
         }
     }
 
@@ -158,6 +162,7 @@ impl Action {
             }
             Self::Restart { .. } => "restart".into(),
             Self::Scale { from, to, .. } => format!("{} to {}", from.words(), to.words()),
+            Self::Migrate(migration) => format!("migration with {}", migration.version),
         }
     }
 
@@ -168,6 +173,7 @@ impl Action {
             Self::RollBack { .. } => "rollback",
             Self::Restart { .. } => "restart",
             Self::Scale { .. } => "scale",
+            Self::Migrate(_) => "migrate",
         }
     }
 
@@ -178,6 +184,17 @@ impl Action {
             Self::RollBack { .. } => "undo-2",
             Self::Restart { .. } => "rotate-cw",
             Self::Scale { .. } => "scaling",
+            Self::Migrate(_) => "database",
+        }
+    }
+
+    /// Words of the badge: a migration rolls nothing out.
+    pub fn badge(&self, state: &State) -> &'static str {
+        match (self, state) {
+            (Self::Migrate(_), State::RollingOut { stopped_by: Some(_), .. }) => "Stopping",
+            (Self::Migrate(_), State::RollingOut { .. }) => "Migrating",
+            (Self::Migrate(_), State::Applying { .. }) => "Starting",
+            _ => state.badge(),
         }
     }
 }
@@ -210,10 +227,32 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
             ("ok", format!("The cluster took the change; the image field was taken over from {manager}"))
         }
         Event::Written { took_over: None, .. } => ("ok", "The cluster took the change".into()),
+        Event::Stopped => ("warn", format!("{actor} stopped it")),
         Event::Noted { text } => ("prog", text.clone()),
         Event::RolledOut { .. } => ("ok", "All pods are new and ready".into()),
         Event::Succeeded => ("ok", "Done".into()),
         Event::Failed { why, .. } => ("bad", why.clone()),
+    }
+}
+
+/// After a day nobody can tell an ended migration from one that never began.
+pub const NOBODY_KNOWS: &str = "It is not known whether it ran: the portal was away for too long. Look at the database, then ask again if needed.";
+
+/// A Job that was deleted before it ended.
+pub fn job_is_gone(stopped_by: Option<&str>) -> String {
+    match stopped_by {
+        Some(by) => format!("{by} stopped it while it ran. What it had done by then stays."),
+        None => "Its Job was deleted before it was seen to end. What it had done by then stays.".into(),
+    }
+}
+
+/// A migration that could not get to run, and what became of its Job.
+pub fn stopped_because(why: &str, refused: Option<&crate::kube::Refusal>) -> String {
+    match refused {
+        None => why.into(),
+        Some(refusal) => {
+            format!("{why} Its Job is still there and has to be deleted: {}", refusal.sentence())
+        }
     }
 }
 

@@ -119,7 +119,7 @@ async fn mine(app: &App, user: &Person, own: &[&Service], now: Timestamp) -> Res
                     "{}, {}: {}",
                     row.action.short(),
                     row.environment,
-                    row.state.badge().to_lowercase()
+                    row.action.badge(&row.state).to_lowercase()
                 );
                 (row.state.class(), words)
             }),
@@ -179,7 +179,7 @@ async fn today(app: &App, user: &Person, own: &[&Service], now: Timestamp) -> Re
             environment: row.environment,
             production: row.production,
             class: row.state.class(),
-            badge: row.state.badge(),
+            badge: row.action.badge(&row.state),
             by: row.by,
             at: row.at.to_jiff(),
         });
@@ -209,7 +209,7 @@ async fn requested_by(app: &App, user: &Person) -> Result<Vec<Change>> {
         environment: row.environment,
         production: row.production,
         class: row.state.class(),
-        badge: row.state.badge(),
+        badge: row.action.badge(&row.state),
         by: row.by,
         at: row.at.to_jiff(),
     });

@@ -3,6 +3,7 @@
 use http_body_util::BodyExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
@@ -79,6 +80,7 @@ impl Place {
             "PodDisruptionBudget" => path::<PodDisruptionBudget>(namespace),
             "HorizontalPodAutoscaler" => path::<HorizontalPodAutoscaler>(namespace),
             "Pod" => path::<Pod>(namespace),
+            "Job" => path::<Job>(namespace),
             other => {
                 let message = format!("the portal does not write objects of the kind {other:?}");
                 return Err(Refusal::Invalid { fields: Vec::new(), message });

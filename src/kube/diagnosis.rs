@@ -79,6 +79,14 @@ pub fn reason(observed: &Observed, since: Timestamp, now: Timestamp) -> Option<R
     first.or_else(|| scene.most_common_cause()).or(last)
 }
 
+/// What keeps a pod that no ReplicaSet makes from starting. `observed` has its events.
+pub(super) fn of_pod(observed: &Observed, pod: &Pod, since: Timestamp, now: Timestamp) -> Option<Reason> {
+    let Finding { cause, evidence, action, fatal, .. } = Scene { observed, since, now }.finding(pod)?;
+    let mut letters = cause.chars();
+    let cause: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    Some(Reason { sentence: format!("{cause}."), evidence, action, fatal })
+}
+
 struct Scene<'a> {
     observed: &'a Observed,
     since: Timestamp,

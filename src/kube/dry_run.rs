@@ -80,6 +80,11 @@ async fn ask(
     call::send(user, place.request().patch(&place.name, &params, &Patch::Apply(&object))).await
 }
 
+/// As people read an object that is not there yet.
+pub fn shown(object: &Value) -> String {
+    yaml(object)
+}
+
 /// As people read an object: without the server's own fields, and without the marks that every deploy changes.
 fn yaml(object: &Value) -> String {
     // One line a value: a folded image reference would show as two changed lines.

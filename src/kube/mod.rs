@@ -2,6 +2,7 @@
 //! known of it (`status.rs`), from a watch that keeps it in memory (`watch.rs`) or read as a person (`observe.rs`).
 //! Judging it, from objects alone: what a pod does (`pod.rs`), how a rollout goes (`rollout.rs`), how healthy it is
 //! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
+//! A Job that runs once (`job.rs`): made, watched, judged.
 //! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
 //! why it was refused (`refusal.rs`).
 
@@ -11,6 +12,7 @@ mod client;
 pub mod diagnosis;
 pub mod dry_run;
 pub mod health;
+pub mod job;
 pub mod logs;
 mod message;
 pub mod observe;

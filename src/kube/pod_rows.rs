@@ -24,7 +24,7 @@ pub fn pods(observed: &Observed, now: Timestamp) -> Vec<PodState> {
         .collect()
 }
 
-fn pod_state(pod: &Pod, new: bool, events: &[Event], now: Timestamp) -> PodState {
+pub(super) fn pod_state(pod: &Pod, new: bool, events: &[Event], now: Timestamp) -> PodState {
     let doing = pod::doing(pod, events);
     let first = pod.spec.as_ref().and_then(|spec| spec.containers.first());
     let (class, words) = describe(&doing, new, now);

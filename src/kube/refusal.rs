@@ -278,6 +278,7 @@ fn things(resource: &str) -> &str {
         "horizontalpodautoscalers" => "autoscalers",
         "poddisruptionbudgets" => "disruption budgets",
         "services" => "Services",
+        "jobs" => "Jobs",
         "pods/log" => "logs",
         other => other,
     }
@@ -291,6 +292,7 @@ pub(super) fn counted(resource: &str) -> &str {
         "limits.memory" => "the memory limit",
         "limits.cpu" => "the CPU limit",
         "pods" | "count/pods" => "the number of pods",
+        "count/jobs.batch" => "the number of Jobs",
         "count/deployments.apps" => "the number of Deployments",
         other => other,
     }

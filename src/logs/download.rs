@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use ::kube::api::ListParams;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -9,14 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum_extra::extract::{Query, QueryRejection};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 
-use super::asked::{self, Asked, Open, Workload};
+use super::asked::{self, Asked, Workload};
 use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, Place, StreamDoor};
-use crate::kube::CALL_TIMEOUT;
 use crate::kube::logs::{Found, Instance, Raw, ReadError, Start, instances, raw_lines};
+use crate::kube::{self, CALL_TIMEOUT, UserClient};
 use crate::web::Error;
 
 /// Sent in pieces of about this size.
@@ -32,8 +32,21 @@ pub async fn download(
     let asked = Asked::read(query)?;
     let open = asked::open(&app, &user, &name, &asked).await?;
     let Workload::One(place) = &open.workload else { return Err(Error::NotFound) };
+    let name = format!("{}-{}", open.service.name, open.target.environment);
+    file(&app, &door, &open.client, place, &asked, &name).await
+}
+
+/// Everything that is asked for, as a file whose name begins with `name`.
+pub(super) async fn file(
+    app: &App,
+    door: &StreamDoor,
+    client: &UserClient,
+    place: &kube::logs::Place,
+    asked: &Asked,
+    name: &str,
+) -> Result<Response, Error> {
     let seat = door.enter()?;
-    let pods = open.client.api::<Pod>(&place.namespace);
+    let pods = client.api::<Pod>(&place.namespace);
     let listed =
         tokio::time::timeout(CALL_TIMEOUT, pods.list(&ListParams::default().labels(&place.selector))).await;
     let Ok(Ok(listed)) = listed else {
@@ -51,11 +64,7 @@ pub async fn download(
             }
         }
     }
-    let file = file_name(&open, app.clock.now());
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
-    ];
+    let headers = headers(name, app.clock.now());
     let shutdown = app.shutdown.clone();
     let body = futures::stream::unfold(merged, |mut merged| async move {
         merged.piece().await.map(|piece| (Ok::<_, std::convert::Infallible>(piece), merged))
@@ -64,13 +73,15 @@ pub async fn download(
     Ok((headers, body).into_response())
 }
 
-/// Names of services and environments are DNS labels: safe in a header and on any disk.
-fn file_name(open: &Open, now: jiff::Timestamp) -> String {
-    let safe = |name: &str| -> String {
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
-    };
+/// A text file, with a name that is safe in a header and on any disk.
+pub(super) fn headers(name: &str, now: jiff::Timestamp) -> [(header::HeaderName, String); 2] {
+    let safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     let time = now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
-    format!("{}-{}-{time}.log", safe(&open.service.name), safe(&open.target.environment))
+    [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{safe}-{time}.log\"")),
+    ]
 }
 
 type Lines = Pin<Box<dyn Stream<Item = Result<Raw, ReadError>> + Send>>;

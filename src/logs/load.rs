@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 
-use super::asked::{Asked, Open};
+use super::asked::Asked;
 use super::wording;
-use crate::kube::CALL_TIMEOUT;
 use crate::kube::logs::{
     Found, History, Instance, Level, Line, Marker, Place, Positions, ReadError, Start, Stop, history,
     instances, restart_reason,
 };
+use crate::kube::{CALL_TIMEOUT, UserClient};
 use crate::web::Error;
 
 /// How much is read and given back, the newest of it.
@@ -65,13 +65,13 @@ pub enum Row {
 type Read = (Instance, Result<History, ReadError>);
 
 pub async fn load(
-    open: &Open,
+    client: &UserClient,
     place: &Place,
     asked: &Asked,
     now: Timestamp,
     bounds: &Bounds,
 ) -> Result<Loaded, Error> {
-    let api = open.client.api::<Pod>(&place.namespace);
+    let api = client.api::<Pod>(&place.namespace);
     let pods = list(&api, place).await?;
     let mut read = read_all(&api, &wanted(&pods, asked), asked, bounds).await;
     // A log is asked for by name. If a container restarted meanwhile, its lines may be another run's: read again.

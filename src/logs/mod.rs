@@ -6,18 +6,21 @@
 //!        ▼
 //!  …/logs/stream ── stream.rs: kube::logs::View as server-sent events; the id of each event is a position
 //!  …/logs/download ── download.rs: everything in the range, as it was written
+//!  /deploys/{id}/log/stream ── job.rs: the log of a migration, to its end
 //! ```
 //! Everything is read as the person. The page is whole without script; with it, lines go on arriving.
 
 mod asked;
 mod download;
 mod histogram;
+mod job;
 mod load;
 mod show;
 mod stream;
 mod wording;
 
 pub use asked::{Asked, Open, Since, Workload, open};
+pub use job::{JobLog, follow as follow_job, open as open_job};
 pub use load::{PROGRAM, Row, load};
 pub use stream::{follow, resume};
 pub use wording::{ambiguous, marker, nothing};
@@ -45,4 +48,6 @@ pub fn routes() -> Routes {
         .get("/services/{name}/logs", Access::SignedIn, show::show)
         .get("/services/{name}/logs/stream", Access::SignedIn, stream::stream)
         .get("/services/{name}/logs/download", Access::SignedIn, download::download)
+        .get("/deploys/{id}/log", Access::SignedIn, job::download)
+        .get("/deploys/{id}/log/stream", Access::SignedIn, job::stream)
 }

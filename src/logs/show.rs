@@ -111,7 +111,7 @@ pub async fn show(
         }
         Workload::Many(names) => wording::ambiguous(&open.service.name, names),
         Workload::One(place) => {
-            let loaded = load(&open, place, &asked, now, &PAGE).await?;
+            let loaded = load(&open.client, place, &asked, now, &PAGE).await?;
             forget_full_filters(&mut asked, &loaded);
             return Ok(page(
                 &app,

@@ -18,8 +18,8 @@ use super::asked::{self, Asked, Open, Workload};
 use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor};
-use crate::kube::Target;
 use crate::kube::logs::{Batch, Item, Level, Line, Place, Positions, View};
+use crate::kube::{Target, UserClient};
 use crate::web::Error;
 
 /// A right that was taken away ends the stream this soon.
@@ -52,11 +52,14 @@ pub fn follow(
     draw: fn(&Item) -> Value,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
     let Open { target, client, .. } = open;
-    let view = View::new(app.logs.hub.clone(), client, place, asked.selection(), resume);
-    let mut ask_again = tokio::time::interval(ASK_AGAIN);
-    ask_again.reset();
-    let running = Running { app, user, target, asked, view, ask_again, draw };
-    futures::stream::unfold(Some(running), next)
+    let running = Running::new(app, user, target, client, place, asked, resume, draw);
+    futures::stream::unfold(Some(running), |running| async {
+        let mut running = running?;
+        match running.next().await {
+            Next::Event(event) => Some((Ok(event), Some(running))),
+            Next::Last(event) => Some((Ok(event), None)),
+        }
+    })
 }
 
 /// What the browser had last, by its own word; else what the page had.
@@ -73,37 +76,60 @@ pub fn resume(headers: &HeaderMap, after: &str) -> Result<Option<Positions>, Err
     last.parse().map(Some).map_err(|_| Error::BadRequest(wording::ODD_PLACE.into()))
 }
 
-struct Running {
+pub(super) struct Running {
     app: App,
     user: CurrentUser,
     target: Target,
     asked: Asked,
-    view: View,
+    pub(super) view: View,
     ask_again: Interval,
     draw: fn(&Item) -> Value,
 }
 
-/// The next event. `None` in place of the state ends the stream after it.
-async fn next(running: Option<Running>) -> Option<(Result<Event, Infallible>, Option<Running>)> {
-    let mut running = running?;
-    loop {
-        tokio::select! {
-            _ = running.ask_again.tick() => {
-                if let Some(why) = running.refused().await {
-                    return Some((Ok(refusal(&why)), None));
-                }
-            }
-            batch = running.view.next() => match batch {
-                Err(end) => return Some((Ok(refusal(&format!("The cluster refuses: {end}."))), None)),
-                Ok(batch) => if let Some(event) = running.event(&batch) {
-                    return Some((Ok(event), Some(running)));
-                },
-            },
-        }
-    }
+/// What a stream sends.
+pub(super) enum Next {
+    Event(Event),
+    /// The person may not read here any more: the stream ends with this.
+    Last(Event),
 }
 
 impl Running {
+    #[expect(clippy::too_many_arguments, reason = "what a stream is made of")]
+    pub(super) fn new(
+        app: App,
+        user: CurrentUser,
+        target: Target,
+        client: UserClient,
+        place: Place,
+        asked: Asked,
+        resume: Option<Positions>,
+        draw: fn(&Item) -> Value,
+    ) -> Self {
+        let view = View::new(app.logs.hub.clone(), client, place, asked.selection(), resume);
+        let mut ask_again = tokio::time::interval(ASK_AGAIN);
+        ask_again.reset();
+        Self { app, user, target, asked, view, ask_again, draw }
+    }
+
+    /// Waits for something to send. Nothing is lost when the waiting is given up.
+    pub(super) async fn next(&mut self) -> Next {
+        loop {
+            tokio::select! {
+                _ = self.ask_again.tick() => {
+                    if let Some(why) = self.refused().await {
+                        return Next::Last(refusal(&why));
+                    }
+                }
+                batch = self.view.next() => match batch {
+                    Err(end) => return Next::Last(refusal(&format!("The cluster refuses: {end}."))),
+                    Ok(batch) => if let Some(event) = self.event(&batch) {
+                        return Next::Event(event);
+                    },
+                },
+            }
+        }
+    }
+
     /// The sentence, once the person may not read here any more. While the cluster does not answer nothing comes
     /// through the stream either, so waiting gives nothing away.
     async fn refused(&mut self) -> Option<String> {
@@ -130,7 +156,7 @@ impl Running {
 }
 
 /// As logview.js draws it.
-fn item_json(item: &Item) -> Value {
+pub(super) fn item_json(item: &Item) -> Value {
     match item {
         Item::Line { pod, container, line } => line_json(pod, container, line),
         Item::Marker(marker) => {

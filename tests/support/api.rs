@@ -70,8 +70,8 @@ impl Api {
     fn add(&self, environment: &str, action: &str, title: String, version: Option<&str>) -> Response {
         let mut deploys = self.deploys.lock().unwrap();
         let id = deploys.len() as i64 + 1;
-        let state =
-            if environment == "production" && action == "deploy" { "awaiting_approval" } else { "queued" };
+        let waits = environment == "production" && matches!(action, "deploy" | "migrate");
+        let state = if waits { "awaiting_approval" } else { "queued" };
         let deploy = deploy(&self.base, id, environment, action, &title, state, version);
         deploys.push(deploy.clone());
         (StatusCode::CREATED, Json(deploy)).into_response()
@@ -96,6 +96,7 @@ fn router(api: Api) -> Router {
         .route("/deploys", get(history))
         .route("/deploys/{id}", get(one))
         .route("/deploys/{id}/events", get(events))
+        .route("/deploys/{id}/logs", get(log_of_migration))
         .route("/deploys/{id}/decision", post(decide))
         .route("/approvals", get(inbox))
         .layer(from_fn_with_state(api.clone(), guard));
@@ -293,6 +294,10 @@ async fn change(
         }
         ("scale", _) => api.add(&env, "scale", format!("Scale {name} to {} pods", body["replicas"]), None),
         ("rollback", version) => api.add(&env, "rollback", format!("Roll {name} back"), version),
+        ("migrations", version) => {
+            let version = version.unwrap_or("v1.0.0");
+            api.add(&env, "migrate", format!("Migrate {name} with {version}"), Some(version))
+        }
         _ => api.add(&env, "restart", format!("Restart {name}"), None),
     }
 }
@@ -398,6 +403,25 @@ async fn logs(Query(asked): Query<BTreeMap<String, String>>, headers: HeaderMap)
         None => Sse::new(stream::iter([event("1", "first")])).into_response(),
         Some("1") => Sse::new(stream::iter([event("2", "second")])).into_response(),
         Some(_) => problem(403, "You may no longer read these logs.", |_| {}),
+    }
+}
+
+/// Breaks off after the first line, and has an end.
+async fn log_of_migration(headers: HeaderMap) -> Response {
+    let line = |text: &str| LogItem::Line {
+        at: at("2026-11-23T14:10:01.204Z"),
+        pod: "checkout-api-migrate-1-x2x9z".into(),
+        container: "app".into(),
+        level: "info".into(),
+        text: text.into(),
+    };
+    let event = |id: &str, text: &str| {
+        Ok::<_, Infallible>(Event::default().id(id).json_data(vec![line(text)]).unwrap())
+    };
+    let end = || Ok(Event::default().event("end").data("end"));
+    match headers.get("last-event-id") {
+        None => Sse::new(stream::iter([event("1", "step 1 of 2\u{1b}[2J")])).into_response(),
+        Some(_) => Sse::new(stream::iter([event("2", "step 2 of 2"), end()])).into_response(),
     }
 }
 

@@ -2,6 +2,7 @@
 //
 // One static binary is every version of every service. The image bakes in VERSION and BEHAVIOUR, so a tag
 // fails in the way its tag promises: see behaviours.go. The name is the workload's, read from the pod's name.
+// With the word migrate it does not serve: see migrate.go.
 package main
 
 import (
@@ -39,6 +40,9 @@ func main() {
 	defer cancel()
 
 	s := newService()
+	if len(os.Args) > 1 && os.Args[1] == "migrate" {
+		os.Exit(migrate(stop, s, os.Args[2:]))
+	}
 	behave, known := behaviours[os.Getenv("BEHAVIOUR")]
 	if !known {
 		behave = good

@@ -114,6 +114,7 @@ pub fn state_tint(state: &str) -> Tint {
 /// "v1.0.0 → v1.1.0" for new bytes, "restart" for none.
 pub fn what(deploy: &Deploy) -> String {
     match (&deploy.version, deploy.replaces.as_deref().unwrap_or_default()) {
+        (Some(version), "") if deploy.migration.is_some() => format!("migrate with {version}"),
         (Some(version), "") => format!("{} {version}", deploy.action),
         (Some(version), was) => format!("{} {was} → {version}", deploy.action),
         (None, _) => deploy.title.clone(),
@@ -147,6 +148,10 @@ pub fn check(check: &Check) -> String {
 pub fn decision(deploy: &Deploy) -> Vec<String> {
     let mut lines = vec![format!("{}, asked for by {}", titled(deploy), deploy.requester)];
     lines.extend(deploy.replaces.as_ref().map(|was| format!("replaces  {was}")));
+    if let Some(migration) = &deploy.migration {
+        lines.push(format!("runs      {}", migration.command));
+        lines.push(format!("with      {}", migration.image));
+    }
     lines.extend(deploy.image_digest.as_ref().map(|digest| format!("image     {digest}")));
     if !deploy.reason.is_empty() {
         lines.push(format!("reason    {}", deploy.reason));

@@ -127,6 +127,8 @@ pub struct View {
     settled: bool,
     away: bool,
     told_too_many: bool,
+    /// How often the pods were listed.
+    listings: u64,
     began: Instant,
     tick: tokio::time::Interval,
 }
@@ -190,6 +192,7 @@ impl View {
             settled: false,
             away: false,
             told_too_many: false,
+            listings: 0,
             began: Instant::now(),
             tick,
         }
@@ -205,6 +208,18 @@ impl View {
                 return Ok(Batch { items, resume: self.resume.clone() });
             }
         }
+    }
+
+    /// For [`View::is_read`]: from when on it counts.
+    pub fn listings(&self) -> u64 {
+        self.listings
+    }
+
+    /// Nothing will come any more, where no pod does: what is there was read to its end. Before the first line that
+    /// takes two lists since the pods ended, because one may have been under way then.
+    pub fn is_read(&self, since: u64) -> bool {
+        let looked = !self.over.is_empty() || self.listings >= since + 2;
+        looked && self.sources.is_empty() && self.markers.is_empty()
     }
 
     /// Lists the pods now and then. A list needs no right that reading logs does not, where a watch would.
@@ -244,6 +259,7 @@ impl View {
         gone.iter().for_each(|uid| self.remove(uid));
         pods.into_iter().for_each(|pod| self.apply(pod));
         self.listed_once = true;
+        self.listings += 1;
     }
 
     /// The cluster refuses: the view is over. It is away: say so once, and go on trying.

@@ -31,9 +31,10 @@ const PAGES = {
   '/services/{name}/{environment}/deploy': [['deploy-form', 'maya', '/services/checkout-api/staging/deploy?version=v1.2.0'], ['deploy-form-production', 'maya', '/services/checkout-api/production/deploy?version=v1.2.0'], ['deploy-form-refused', 'maya', '/services/storefront-web/staging/deploy?version=v1.1.0'], ['deploy-form-managed', 'maya', '/services/invoices/staging/deploy?version=v1.0.0']],
   '/services/{name}/{environment}/restart': [['restart', 'maya', '/services/checkout-api/staging/restart']],
   '/services/{name}/{environment}/scale': [['scale', 'maya', '/services/checkout-api/production/scale?replicas=4']],
+  '/services/{name}/{environment}/migrate': [['migrate', 'maya', '/services/ledger/staging/migrate'], ['migrate-production', 'maya', '/services/ledger/production/migrate'], ['migrate-undeclared', 'maya', '/services/checkout-api/staging/migrate']],
   '/services/{name}/{environment}/rollback': [['rollback', 'maya', '/services/checkout-api/production/rollback'], ['rollback-staging', 'maya', '/services/payment-gateway/staging/rollback']],
   '/deploys': [['deploys', 'maya', '/deploys'], ['deploys-none', 'noor', '/deploys']],
-  '/deploys/{id}': [['deploy-done', 'maya', deployThat('succeeded')], ['deploy-failed', 'maya', deployThat('failed')], ['deploy-withdrawn', 'maya', deployThat('cancelled')], ['deploy-rejected', 'omar', deployThat('rejected')], ['deploy-missing', 'maya', '/deploys/999999', 404]],
+  '/deploys/{id}': [['deploy-done', 'maya', deployThat('succeeded')], ['deploy-failed', 'maya', deployThat('failed')], ['deploy-withdrawn', 'maya', deployThat('cancelled')], ['deploy-rejected', 'omar', deployThat('rejected')], ['migration-done', 'maya', deployThat('succeeded', "and action ->> 'kind' = 'migrate'")], ['deploy-missing', 'maya', '/deploys/999999', 404]],
   '/approvals': [['approvals', 'omar', '/approvals'], ['approvals-none', 'noor', '/approvals']],
   '/audit': [['audit', 'petra', '/audit'], ['audit-missing', 'maya', '/audit', 404]],
   '/catalogue/problems': [['catalogue-problems', 'petra', '/catalogue/problems']],
@@ -51,7 +52,7 @@ const NOT_PAGES = {
   '/healthz': 'for probes', '/readyz': 'for probes', '/metrics': 'for Prometheus',
   '/sign-in/start': 'leads to the provider', '/auth/callback': 'leads back from it',
   '/api/openapi.json': 'a file', '/search': 'fills the palette', '/audit.csv': 'a file', '/audit.json': 'a file',
-  '/deploys/{id}/live': 'a stream', '/services/{name}/live': 'a stream',
+  '/deploys/{id}/live': 'a stream', '/deploys/{id}/log': 'a file', '/deploys/{id}/log/stream': 'a stream', '/services/{name}/live': 'a stream',
   '/services/{name}/logs/stream': 'a stream', '/services/{name}/logs/download': 'a file',
 };
 

@@ -1,0 +1,183 @@
+//! Asking for a migration: which image, which container's settings, what the cluster says to the Job and to its pod, as
+//! the person. The form of `change.rs` draws it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use serde_json::Value;
+
+use super::change::{Draft, Fields, Input};
+use super::deploy::{Action, ShownDiff};
+use super::migration::{self, Migration};
+use super::plan::{self, Check, Found};
+use crate::app::App;
+use crate::auth::CurrentUser;
+use crate::catalogue::{Migration as Declared, Service};
+use crate::config::Environment;
+use crate::kube::{dry_run, job};
+use crate::registry::ImageRef;
+use crate::web::Result;
+
+/// Finds out what would run, and what refuses it.
+pub(super) async fn fill(
+    draft: &mut Draft,
+    app: &App,
+    user: &CurrentUser,
+    service: &Service,
+    environment: &Environment,
+    found: &Found,
+    input: &Input,
+) -> Result<()> {
+    let Some(declared) = &service.migration else {
+        let detail = "The service’s catalog-info.yaml has no spec.migration that names the command.";
+        draft.checks.push(Check::bad("No migration is declared", detail, None));
+        return Ok(());
+    };
+    let deployment = match found {
+        Found::Deployment { deployment, .. } => deployment,
+        Found::ToMake => {
+            let detail =
+                "A migration takes its settings from the running Deployment. Deploy a version first.";
+            draft.checks.push(Check::bad("Nothing runs here", detail, None));
+            return Ok(());
+        }
+        Found::Nothing(why) => {
+            draft.checks.push(Check::bad("Nothing to take the settings from", why.clone(), None));
+            return Ok(());
+        }
+    };
+    draft.may(app, user, ("create", "batch", "jobs", None)).await?;
+    let main = found.main_container();
+    let Some(container) = migration::container(deployment, declared, main.as_deref()) else {
+        draft.checks.push(no_container(deployment, declared));
+        return Ok(());
+    };
+    let runs = container.image.clone().unwrap_or_default();
+    let typed = input.version.as_deref().map(str::trim).filter(|version| !version.is_empty());
+    draft.lead = format!("Runs once, to its end, beside what serves: {} runs now.", plan::version_of(&runs));
+    draft.fields = Fields::Migrate {
+        version: typed.unwrap_or_default().into(),
+        runs: plan::version_of(&runs),
+        line: String::new(),
+        container: container.name.clone(),
+        deadline: job::span(declared.deadline),
+    };
+    let image = match image(app, environment, &runs, typed).await {
+        Ok((image, check)) => {
+            draft.checks.push(check);
+            image
+        }
+        Err(check) => {
+            draft.checks.push(check);
+            return Ok(());
+        }
+    };
+    // What runs here already needs no other environment to have run it before.
+    if typed.is_some() && image.image != runs {
+        let digest = image.digest.as_deref();
+        let (place, policy) = (&draft.place, &draft.policy);
+        let check = plan::requirement(app, place, policy, &image.version, digest, draft.checked).await?;
+        draft.checks.extend(check);
+    }
+    let namespace = draft.place.namespace.clone();
+    let job = migration::render(&service.name, &namespace, deployment, container, declared, &image.image);
+    let migration = Migration {
+        version: image.version,
+        reference: image.reference,
+        digest: image.digest,
+        image: image.image,
+        runs: typed.is_none().then_some(runs),
+        workload: deployment.metadata.name.clone().unwrap_or_default(),
+        container: container.name.clone(),
+        command: declared.command.iter().chain(&declared.args).cloned().collect(),
+        deadline_seconds: declared.deadline.as_secs(),
+        job,
+    };
+    if let Fields::Migrate { line, .. } = &mut draft.fields {
+        *line = migration.line();
+    }
+    ask_cluster(draft, app, user, &migration).await?;
+    draft.checks.extend(plan::queue(app, &draft.place).await?);
+    draft.action = Some(Action::Migrate(migration));
+    Ok(())
+}
+
+fn no_container(deployment: &Deployment, declared: &Declared) -> Check {
+    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let containers: &[Container] = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
+    let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+    let detail = format!(
+        "spec.migration names {}; the Deployment has {}.",
+        declared.container.as_deref().unwrap_or_default(),
+        names.join(", ")
+    );
+    Check::bad("No such container", detail, None)
+}
+
+struct Image {
+    version: String,
+    reference: String,
+    digest: Option<String>,
+    image: String,
+}
+
+/// The typed version, else what runs, as bytes.
+async fn image(
+    app: &App,
+    environment: &Environment,
+    runs: &str,
+    typed: Option<&str>,
+) -> std::result::Result<(Image, Check), Check> {
+    let odd = |given: &str, why: String| Check::bad(format!("“{given}” names no image"), why, None);
+    let running: ImageRef = runs.parse().map_err(|why| odd(runs, format!("{why}")))?;
+    let reference = match typed {
+        None => running,
+        Some(version) => plan::reference(&running.name(), version)
+            .map_err(|why| odd(version, format!("{why} Give a tag such as v1.2.3, or a whole reference.")))?,
+    };
+    let (digest, check) = plan::resolve(app, &reference, environment).await?;
+    let image =
+        digest.as_ref().map_or(reference.to_string(), |digest| reference.with_digest(digest).to_string());
+    let image = Image {
+        version: plan::version_of(&reference.to_string()),
+        reference: reference.to_string(),
+        digest: digest.map(|digest| digest.as_str().to_string()),
+        image,
+    };
+    Ok((image, check))
+}
+
+/// The dry run, as the person: of the Job, and of its pod, which the cluster would refuse only later.
+async fn ask_cluster(draft: &mut Draft, app: &App, user: &CurrentUser, migration: &Migration) -> Result<()> {
+    let client = plan::as_user(app, user, &draft.place.cluster)?;
+    let tried = migration.job_to_try();
+    let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
+    let (answer, pod) = tokio::join!(job::dry_run(&client, &tried), async {
+        match &template {
+            Some(template) => dry_run::pod_would_start(&client, &draft.place.namespace, template).await,
+            None => dry_run::PodStart::NotAsked,
+        }
+    });
+    let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
+    draft.checks.push(match answer {
+        Ok(warnings) if warnings.is_empty() => {
+            Check::ok("The cluster accepts it", "Server-side dry run of the Job")
+        }
+        Ok(warnings) => Check::warn("The cluster accepts it, with a warning", warnings.join(" ")),
+        Err(refusal) => {
+            let help = refusal.who_can_grant(&platform);
+            Check::bad("The cluster refuses the Job", refusal.sentence(), help)
+        }
+    });
+    draft.checks.push(plan::would_start(pod, &platform));
+    draft.shown = vec![shown(migration, &migration.job)];
+    Ok(())
+}
+
+fn shown(migration: &Migration, job: &Value) -> ShownDiff {
+    ShownDiff {
+        kind: "Job".into(),
+        name: format!("{}-migrate-…", migration.workload),
+        before: String::new(),
+        after: dry_run::shown(job),
+    }
+}
