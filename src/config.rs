@@ -370,7 +370,11 @@ impl Config {
                 check.add(name.span(), "two roles have this name, or it is empty", "Names must differ.");
             }
             if role.cluster_role.get_ref().is_empty() {
-                check.add(role.cluster_role.span(), "access.role.cluster_role is empty", "Name a ClusterRole.");
+                check.add(
+                    role.cluster_role.span(),
+                    "access.role.cluster_role is empty",
+                    "Name a ClusterRole.",
+                );
             }
             let unknown = role.environments.iter().filter(|name| self.environment(name.get_ref()).is_none());
             for environment in unknown {
@@ -609,10 +613,7 @@ requires = "staging"
         let odd = role.replace("staging", "stagging");
         let twice = format!("{GOOD}{role}{odd}");
         let whats: Vec<_> = problems(&twice).into_iter().map(|(_, what)| what).collect();
-        assert_eq!(
-            whats,
-            ["two roles have this name, or it is empty", "no [[environment]] has this name"]
-        );
+        assert_eq!(whats, ["two roles have this name, or it is empty", "no [[environment]] has this name"]);
     }
 
     #[test]

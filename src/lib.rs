@@ -90,7 +90,22 @@ mod tests {
         ("logs", &["app", "auth", "catalogue", "config", "kube", "web"]),
         ("home", &["app", "auth", "catalogue", "deploy", "inbox", "kube", "web"]),
         ("audit", &["app", "auth", "events", "web"]),
-        ("api", &["app", "auth", "catalogue", "config", "deploy", "events", "grants", "kube", "logs", "server", "web"]),
+        (
+            "api",
+            &[
+                "app",
+                "auth",
+                "catalogue",
+                "config",
+                "deploy",
+                "events",
+                "grants",
+                "kube",
+                "logs",
+                "server",
+                "web",
+            ],
+        ),
         ("metrics", &["app", "auth"]),
         ("cli", &["api", "catalogue", "web"]), // shapes, the reader of catalog-info.yaml, ages in words
         ("demo", &["clock", "server", "web"]),

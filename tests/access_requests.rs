@@ -48,10 +48,8 @@ impl House {
             .await;
         let house = Self { world, place, _files: files };
         house.let_omar_hand_it_out().await;
-        eventually("the catalogue", async || {
-            house.world.app.catalogue.load().service("shop").map(drop)
-        })
-        .await;
+        eventually("the catalogue", async || house.world.app.catalogue.load().service("shop").map(drop))
+            .await;
         house
     }
 
@@ -104,7 +102,8 @@ impl House {
     }
 
     async fn until_noor_gets(&self, code: u16) {
-        eventually(&format!("noor gets {code}"), async || (self.noor_gets().await == code).then_some(())).await;
+        eventually(&format!("noor gets {code}"), async || (self.noor_gets().await == code).then_some(()))
+            .await;
     }
 
     /// Asks for `edit` for so many seconds, and gives back the request.
@@ -257,14 +256,20 @@ async fn only_somebody_else_who_may_approves_and_only_what_they_saw() {
     let asked = house.ask(&noor, 60).await;
     refused(&maya.get(&path(&asked, "")).await, 404);
     refused(&send_json(&maya, &path(&asked, "/decision"), yes(&asked)).await, 404);
-    let page = send_json(&omar, &path(&asked, "/decision"), json!({"approve": true, "seen": "another"})).await;
+    let page =
+        send_json(&omar, &path(&asked, "/decision"), json!({"approve": true, "seen": "another"})).await;
     assert!(refused(&page, 409).contains("not what your page showed"));
-    let page = send_json(&omar, &path(&asked, "/decision"), json!({"approve": false, "seen": asked["digest"]})).await;
+    let page =
+        send_json(&omar, &path(&asked, "/decision"), json!({"approve": false, "seen": asked["digest"]}))
+            .await;
     assert!(refused(&page, 422).contains("Say why."));
     let request = omar.request(Method::POST, &path(&asked, "/decision")).header("if-match", "\"old\"");
     refused(&omar.send(request.json(&yes(&asked))).await, 412);
     let reader = program(&house.world, "omar", &["read", "deploy", "production"]).await;
-    assert!(refused(&send_json(&reader, &path(&asked, "/decision"), yes(&asked)).await, 403).contains("“approve”"));
+    assert!(
+        refused(&send_json(&reader, &path(&asked, "/decision"), yes(&asked)).await, 403)
+            .contains("“approve”")
+    );
     assert_eq!(house.state(&asked).await, "requested");
     house.wrote(&[]).await;
 }
@@ -463,10 +468,14 @@ async fn what_the_cluster_does_not_let_go_is_said_loudly_and_tried_again() {
 
     house.is(&asked, "ending").await;
     let page = format!("/access/{}", asked["id"]);
-    eventually("it is said", async || petra.get(&page).await.text.contains("Not taken back").then_some(())).await;
+    eventually("it is said", async || petra.get(&page).await.text.contains("Not taken back").then_some(()))
+        .await;
     for path in [page.as_str(), "/access"] {
         let text = petra.get(path).await.text;
-        assert!(text.contains("role=\"alert\"") && text.contains("the cluster still has it"), "{path}: {text}");
+        assert!(
+            text.contains("role=\"alert\"") && text.contains("the cluster still has it"),
+            "{path}: {text}"
+        );
     }
     assert_eq!(house.noor_gets().await, 200, "which is why it is loud");
     let told = read(&noor.get(&format!("/api/v1/access-requests/{}", asked["id"])).await);
@@ -485,7 +494,14 @@ async fn what_people_write_is_shown_and_never_obeyed() {
     let noor = house.world.as_("noor").await;
     let reason = "<script>alert(1)</script> \u{202e}<img src=x onerror=alert(2)>";
     let form = |contact: &'static str| {
-        [("role", "edit"), ("environment", "staging"), ("team", "payments"), ("lasts", "60"), ("reason", reason), ("contact", contact)]
+        [
+            ("role", "edit"),
+            ("environment", "staging"),
+            ("team", "payments"),
+            ("lasts", "60"),
+            ("reason", reason),
+            ("contact", contact),
+        ]
     };
     let page = noor.post("/access", &form("@<b>\u{202e}")).await;
     assert_eq!(page.status, 422);
@@ -493,7 +509,11 @@ async fn what_people_write_is_shown_and_never_obeyed() {
 
     let page = noor.post("/access", &form("noor.v")).await;
     let path = page.location().to_string();
-    for (who, path) in [(&noor, path.as_str()), (&house.world.as_("omar").await, path.as_str()), (&house.world.as_("omar").await, "/approvals")] {
+    for (who, path) in [
+        (&noor, path.as_str()),
+        (&house.world.as_("omar").await, path.as_str()),
+        (&house.world.as_("omar").await, "/approvals"),
+    ] {
         let text = who.get(path).await.text;
         assert!(text.contains("&#60;script&#62;alert(1)") && !text.contains("<img src=x"), "{path}: {text}");
         assert!(!text.contains('\u{202e}') && text.contains("&lt;U+202E&gt;"), "{path}");
@@ -528,11 +548,19 @@ async fn the_command_asks_as_written_and_another_approves() {
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("Give --team or --service, --reason."), "{}", ran.err);
 
-    noor.write("shop/catalog-info.yaml", "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: shop\n");
+    noor.write(
+        "shop/catalog-info.yaml",
+        "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: shop\n",
+    );
     noor.folder.push("shop");
-    let ran = noor.at_a_terminal("platform access request --slack=@yourname", "The certificate changes.\n").await;
+    let ran =
+        noor.at_a_terminal("platform access request --slack=@yourname", "The certificate changes.\n").await;
     assert_eq!(ran.code, 0, "{}", ran.out);
-    assert!(ran.out.contains("It waits for payments-managers") && ran.out.contains("sends no"), "{}", ran.out);
+    assert!(
+        ran.out.contains("It waits for payments-managers") && ran.out.contains("sends no"),
+        "{}",
+        ran.out
+    );
     let (_, id) = ran.out.trim().rsplit_once("/access/").unwrap();
     let shown = noor.run(&format!("platform access show {id}")).await;
     assert!(shown.out.contains("reach at     @yourname"), "{}", shown.out);

@@ -9,8 +9,8 @@ use utoipa::IntoParams;
 
 use super::answer::{expect_unmoved, tagged};
 use super::approvals;
-use super::draw::address;
 use super::ask::{self, Asked, Body, Caller, IdempotencyKey, Path};
+use super::draw::address;
 use super::problem::{Refused, Result};
 use super::types::{AccessRequest, AccessRole, FieldError, NewAccessRequest, NewDecision, Page};
 use crate::app::App;
@@ -121,7 +121,8 @@ pub async fn ask(
         Answer::Before(id) => (StatusCode::OK, id),
         Answer::Refused(problems) => {
             let sentence = problems.first().map(|problem| problem.sentence.clone()).unwrap_or_default();
-            let error = |it: grants::Problem| FieldError { field: field(it.field).into(), detail: it.sentence };
+            let error =
+                |it: grants::Problem| FieldError { field: field(it.field).into(), detail: it.sentence };
             return Err(Refused::unusable(sentence, problems.into_iter().map(error).collect(), Vec::new()));
         }
     };

@@ -25,7 +25,8 @@ pub async fn run(globals: &Globals) -> Result<Exit, Failure> {
     Out::new(globals).value(&inbox, |paint| {
         let now = Timestamp::now();
         let deploys = inbox.yours.len() + inbox.others.len();
-        let table = if deploys > 0 || inbox.access.is_empty() { rows(&inbox, now, paint) } else { String::new() };
+        let table =
+            if deploys > 0 || inbox.access.is_empty() { rows(&inbox, now, paint) } else { String::new() };
         let access =
             if inbox.access.is_empty() { String::new() } else { access_rows(&inbox.access, now, paint) };
         [table, access].into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n")

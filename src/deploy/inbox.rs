@@ -1,4 +1,4 @@
-//! Deploys that wait for approval, and those that were decided on: what the inbox (`crate::inbox`) shows of them.
+//! Deploys that wait for approval, and those that were decided on: what the page of everything that waits shows of them.
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::types::Json;
@@ -8,8 +8,8 @@ use super::gates::{self, Refusal};
 use super::{store, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
-use crate::web::filters::ago;
 use crate::web::Result;
+use crate::web::filters::ago;
 
 /// Soon enough to warn.
 const SOON: SignedDuration = SignedDuration::from_hours(1);

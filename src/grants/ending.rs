@@ -106,8 +106,12 @@ async fn change(
         }
     };
     store::record(&mut tx, &mut grant, &user.name, &event, now).await?;
-    let entry =
-        Entry { action, target: grant.target(), outcome: grant.state.name(), detail: grant.detail(json!({})) };
+    let entry = Entry {
+        action,
+        target: grant.target(),
+        outcome: grant.state.name(),
+        detail: grant.detail(json!({})),
+    };
     events::audit(&mut tx, user, origin, now, entry).await?;
     tx.commit().await?;
     app.counts.forget();

@@ -160,7 +160,8 @@ async fn record(app: &App, mut grant: Grant, event: Event) -> anyhow::Result<()>
         State::Ending { by, .. } => by,
         _ => &grant.requester,
     };
-    let entry = Entry { action, target: grant.target(), outcome, detail: grant.detail(json!({"event": event})) };
+    let entry =
+        Entry { action, target: grant.target(), outcome, detail: grant.detail(json!({"event": event})) };
     events::audit(&mut tx, person, &Origin::engine(), now, entry).await?;
     tx.commit().await?;
     app.counts.forget();

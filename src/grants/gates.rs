@@ -100,7 +100,9 @@ pub fn may_see(person: &Person, grant: &Grant, platform: &BTreeSet<String>) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grants::samples::{NINA, NOOR, OMAR, active, at, ending, every_state, grant, in_state, person};
+    use crate::grants::samples::{
+        NINA, NOOR, OMAR, active, at, ending, every_state, grant, in_state, person,
+    };
 
     #[test]
     fn omar_may_decide_and_noor_and_nina_may_not() {

@@ -313,7 +313,8 @@ mod tests {
         ];
         let start = State::Requested { expires: at("15:00") };
         let end = events.iter().fold(start, |state, event| {
-            apply(&state, event, "Pilothouse", at("14:00")).unwrap_or_else(|| panic!("{event:?} in {state:?}"))
+            apply(&state, event, "Pilothouse", at("14:00"))
+                .unwrap_or_else(|| panic!("{event:?} in {state:?}"))
         });
         assert_eq!(end, State::Ended { why: End::Time });
     }

@@ -259,11 +259,7 @@ fn check<'a>(
 }
 
 /// The namespace of a service or of a team.
-fn place(
-    config: &Config,
-    catalogue: &Catalogue,
-    wanted: &Wanted<'_>,
-) -> std::result::Result<Place, Problem> {
+fn place(config: &Config, catalogue: &Catalogue, wanted: &Wanted<'_>) -> std::result::Result<Place, Problem> {
     let problem = |field, sentence: String| Err(Problem { field, sentence });
     let Some(environment) = config.environment(wanted.environment) else {
         return match wanted.environment {
@@ -344,8 +340,12 @@ async fn page(
         None => teams.iter().find(|team| **team == choice.team).copied().unwrap_or_default(),
     };
     let offered = |name: &str| config.access.roles.iter().any(|role| role.is_in(name));
-    let environments: Vec<&str> =
-        config.environments.iter().map(|environment| environment.name()).filter(|name| offered(name)).collect();
+    let environments: Vec<&str> = config
+        .environments
+        .iter()
+        .map(|environment| environment.name())
+        .filter(|name| offered(name))
+        .collect();
     let environment = environments
         .iter()
         .find(|name| **name == choice.environment)
@@ -481,7 +481,9 @@ environments = ["staging", "apart"]
 approvers = ["{team}-managers"]
 "#;
 
-    fn checked(change: impl Fn(&mut Wanted<'static>)) -> std::result::Result<(Place, Asked), Vec<&'static str>> {
+    fn checked(
+        change: impl Fn(&mut Wanted<'static>),
+    ) -> std::result::Result<(Place, Asked), Vec<&'static str>> {
         let config = Config::parse("pilothouse.toml", CONFIG, Path::new(".")).unwrap();
         let service = Service { name: "ledger".into(), team: "payments".into(), ..Service::default() };
         let catalogue = Catalogue::new(vec![service], BTreeMap::new());
@@ -505,8 +507,12 @@ approvers = ["{team}-managers"]
     #[test]
     fn a_team_or_a_service_says_where() {
         assert_eq!(checked(|_| {}).unwrap().0.namespace, "payments-staging");
-        let (place, asked) = checked(|it| (it.service, it.team, it.environment) = (Some("ledger"), None, "apart")).unwrap();
-        assert_eq!((place.namespace.as_str(), place.team.as_str(), asked.seconds), ("ledger", "payments", USUAL));
+        let (place, asked) =
+            checked(|it| (it.service, it.team, it.environment) = (Some("ledger"), None, "apart")).unwrap();
+        assert_eq!(
+            (place.namespace.as_str(), place.team.as_str(), asked.seconds),
+            ("ledger", "payments", USUAL)
+        );
         assert_eq!(checked(|it| it.environment = "apart").unwrap_err(), ["team"]);
         assert_eq!(checked(|it| it.team = Some("nobody")).unwrap_err(), ["team"]);
         assert_eq!(checked(|it| it.service = Some("nothing")).unwrap_err(), ["service"]);

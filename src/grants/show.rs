@@ -157,14 +157,26 @@ fn steps(grant: &Grant, now: Timestamp) -> Vec<Step> {
     let step = |title, state, meta: String| Step { title, meta, state };
     let asked = step("Asked", "done", grant.requester.name.clone());
     let (decided, active, ended) = match &grant.state {
-        State::Requested { expires } => (("hold", wording::expires(*expires, now)), ("todo", String::new()), ("todo", String::new())),
-        State::Refused { by, .. } => (("bad", format!("Rejected by {by}")), ("todo", String::new()), ("todo", String::new())),
-        State::Withdrawn | State::Expired => (("idle", grant.state.badge().into()), ("todo", String::new()), ("todo", String::new())),
-        State::Failed { .. } => (("done", String::new()), ("bad", "Not given".into()), ("todo", String::new())),
-        State::Granting { grantor, .. } => (("done", grantor.name.clone()), ("prog", "Being given".into()), ("todo", String::new())),
-        State::Active { grantor, until: end } => {
-            (("done", grantor.name.clone()), ("ok", format!("Ends {}", until(*end, now))), ("todo", String::new()))
+        State::Requested { expires } => {
+            (("hold", wording::expires(*expires, now)), ("todo", String::new()), ("todo", String::new()))
         }
+        State::Refused { by, .. } => {
+            (("bad", format!("Rejected by {by}")), ("todo", String::new()), ("todo", String::new()))
+        }
+        State::Withdrawn | State::Expired => {
+            (("idle", grant.state.badge().into()), ("todo", String::new()), ("todo", String::new()))
+        }
+        State::Failed { .. } => {
+            (("done", String::new()), ("bad", "Not given".into()), ("todo", String::new()))
+        }
+        State::Granting { grantor, .. } => {
+            (("done", grantor.name.clone()), ("prog", "Being given".into()), ("todo", String::new()))
+        }
+        State::Active { grantor, until: end } => (
+            ("done", grantor.name.clone()),
+            ("ok", format!("Ends {}", until(*end, now))),
+            ("todo", String::new()),
+        ),
         State::Ending { trouble, .. } => {
             let state = if trouble.is_some() { "bad" } else { "prog" };
             (("done", String::new()), ("done", String::new()), (state, grant.state.badge().into()))

@@ -132,13 +132,17 @@ mod tests {
         let grant = in_state(active());
         assert_eq!(next_step(&grant, &seen(false), at("16:00")), Step::Record(Event::FoundGone));
         assert!(matches!(next_step(&grant, &seen(true), at("16:00")), Step::Wait(_)));
-        assert_eq!(next_step(&grant, &seen(true), at("21:59") + SignedDuration::from_secs(58)), Step::Wait(at("22:00")));
+        assert_eq!(
+            next_step(&grant, &seen(true), at("21:59") + SignedDuration::from_secs(58)),
+            Step::Wait(at("22:00"))
+        );
     }
 
     #[test]
     fn a_refused_removal_is_tried_again_and_again() {
         assert_eq!(next_step(&in_state(ending(Some("no"))), &Seen::Nothing, at("23:00")), Step::Unbind);
-        let after = |seconds| try_again(at("22:00"), at("22:00") + SignedDuration::from_secs(seconds)).as_secs();
+        let after =
+            |seconds| try_again(at("22:00"), at("22:00") + SignedDuration::from_secs(seconds)).as_secs();
         assert_eq!((after(0), after(60), after(86_400)), (2, 30, 300));
     }
 }

@@ -86,7 +86,10 @@ mod tests {
         assert_eq!(object["metadata"]["name"], "pilothouse-access-7");
         assert_eq!(object["metadata"]["annotations"][EXPIRES_ANNOTATION], "2026-11-23T22:00:00Z");
         assert_eq!(object["subjects"].as_array().unwrap().len(), 1);
-        assert_eq!((&object["subjects"][0]["kind"], &object["subjects"][0]["name"]), (&json!("User"), &json!("noor")));
+        assert_eq!(
+            (&object["subjects"][0]["kind"], &object["subjects"][0]["name"]),
+            (&json!("User"), &json!("noor"))
+        );
         assert_eq!(object["roleRef"]["name"], "edit");
     }
 }

@@ -38,8 +38,12 @@ pub fn until(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String 
 
 /// A span of seconds: "8 h", "1 h 30 min", "45 s".
 pub fn span(seconds: i64) -> String {
-    let parts =
-        [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
     let parts = parts.iter().filter(|(number, _)| *number > 0);
     let words: Vec<_> = parts.map(|(number, unit)| format!("{number}\u{a0}{unit}")).collect();
     if words.is_empty() { "0\u{a0}s".into() } else { words.join(" ") }

@@ -170,7 +170,9 @@ fn fill_in(given: Given, roles: &[AccessRole]) -> Result<NewAccessRequest, Failu
 /// Where a role can be asked for; where any can, while it is open which.
 fn environments(roles: &[AccessRole], role: Option<&str>) -> Vec<String> {
     let mut names = Vec::new();
-    for name in roles.iter().filter(|it| role.is_none_or(|role| role == it.name)).flat_map(|it| &it.environments) {
+    for name in
+        roles.iter().filter(|it| role.is_none_or(|role| role == it.name)).flat_map(|it| &it.environments)
+    {
         if !names.contains(name) {
             names.push(name.clone());
         }
