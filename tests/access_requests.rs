@@ -310,7 +310,7 @@ async fn asking_twice_is_one_request() {
 
 #[tokio::test]
 async fn a_request_is_rejected_withdrawn_or_lapses() {
-    let house = House::with("longest = \"1h\"\nexpires = \"2s\"\n").await;
+    let house = House::with("longest = \"1h\"\nexpires = \"5s\"\n").await;
     let noor = program(&house.world, "noor", ALL).await;
     let omar = program(&house.world, "omar", ALL).await;
     let path = |request: &Value, what: &str| format!("/api/v1/access-requests/{}/{what}", request["id"]);
@@ -461,7 +461,7 @@ async fn what_the_cluster_does_not_let_go_is_said_loudly_and_tried_again() {
     let noor = program(&house.world, "noor", ALL).await;
     let omar = program(&house.world, "omar", ALL).await;
     let petra = house.world.as_("petra").await;
-    let asked = house.ask(&noor, 4).await;
+    let asked = house.ask(&noor, 8).await;
     house.approve(&omar, &asked).await;
     house.is(&asked, "active").await;
     house.take_omars_right().await;
@@ -524,9 +524,11 @@ async fn what_people_write_is_shown_and_never_obeyed() {
 async fn where_a_right_is_missing_the_page_offers_to_ask_for_it() {
     let house = House::open().await;
     let noor = house.world.as_("noor").await;
-    let page = noor.get("/services/shop").await;
     let link = "/access/new?service=shop&#38;environment=staging";
-    assert!(page.text.contains(link), "{}", page.text);
+    eventually("the page links to the form", async || {
+        noor.get("/services/shop").await.text.contains(link).then_some(())
+    })
+    .await;
     let form = noor.get("/access/new?service=shop&environment=staging").await;
     assert_eq!(form.status, 200);
     for words in ["payments-managers", &house.place.namespace, "See what runs", "not today", "Ask for it"] {
@@ -572,6 +574,7 @@ async fn the_command_asks_as_written_and_another_approves() {
     let ran = omar.run(&format!("platform access approve {id} --yes")).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     house.until_noor_gets(200).await;
+    house.is(&json!({"id": id.parse::<i64>().unwrap()}), "active").await;
     let ran = noor.run("platform access list --state active").await;
     assert!(ran.out.contains(&house.place.namespace), "{}", ran.out);
     let ran = noor.run(&format!("platform access end {id}")).await;

@@ -74,7 +74,8 @@ pub async fn take(
         return Ok(Err(refusal));
     }
 
-    let note = decision.note.trim().to_string();
+    // Postgres has no NUL in its texts.
+    let note = decision.note.trim().replace('\0', "");
     let (action, event) = match (decision.decision, moved) {
         (Verdict::Reject, _) => ("access.reject", Event::Refused { note: note.clone() }),
         (Verdict::Approve, Some(moved)) => ("access.void", Event::Failed { why: moved.sentence() }),

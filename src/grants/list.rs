@@ -89,7 +89,8 @@ pub struct Which<'a> {
 /// Those that the person may know of, newest first. The rule is that of [`gates::may_see`].
 pub async fn numbers(app: &App, person: &Person, which: &Which<'_>, most: i64) -> sqlx::Result<Vec<GrantId>> {
     let groups: Vec<String> = person.groups.iter().cloned().collect();
-    let states: Vec<String> = which.states.iter().map(ToString::to_string).collect();
+    // A state of no name is that of no row; Postgres has no NUL in its texts at all.
+    let states: Vec<String> = which.states.iter().map(|state| state.replace('\0', "")).collect();
     let ids = sqlx::query_scalar!(
         "select id from grants
          where ($1 or (issuer = $2 and subject = $3) or terms -> 'approvers' ?| $4)

@@ -245,6 +245,8 @@ fn check<'a>(
         add("reason", "Say why. Whoever decides reads it, and it is kept in the audit trail.".into());
     } else if reason.chars().count() > LONGEST_REASON {
         add("reason", format!("At most {LONGEST_REASON} characters."));
+    } else if reason.contains('\0') {
+        add("reason", "There is a character in it that is no text.".into());
     }
     let contact = contact(wanted.contact);
     if contact.is_none() {
