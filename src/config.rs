@@ -97,6 +97,46 @@ pub struct Oidc {
 pub struct Access {
     /// May read the audit trail and the import report.
     pub platform: BTreeSet<String>,
+    /// What people may ask for, for a while.
+    #[serde(rename = "role")]
+    pub roles: Vec<AccessRole>,
+}
+
+/// A ClusterRole that is given in one namespace, to one person, for as long as was asked and approved.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRole {
+    /// What people pick.
+    pub name: Spanned<String>,
+    /// What it lets them do, in their words.
+    #[serde(default)]
+    pub description: String,
+    pub cluster_role: Spanned<String>,
+    /// Where it can be asked for.
+    pub environments: Vec<Spanned<String>>,
+    /// The longest that it can be asked for.
+    #[serde(default = "default_longest")]
+    pub longest: SignedDuration,
+    /// Groups (as the provider names them) whose members may approve; `{team}` is filled in.
+    pub approvers: Vec<String>,
+    /// How long a request waits for somebody to decide.
+    #[serde(default = "default_expires")]
+    pub expires: SignedDuration,
+}
+
+impl AccessRole {
+    pub fn name(&self) -> &str {
+        self.name.get_ref()
+    }
+
+    pub fn is_in(&self, environment: &str) -> bool {
+        self.environments.iter().any(|name| name.get_ref() == environment)
+    }
+
+    /// The groups that may approve for a team, as the provider names them.
+    pub fn approvers_for(&self, team: &str) -> Vec<String> {
+        self.approvers.iter().map(|group| group.replace("{team}", team)).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -217,6 +257,9 @@ fn default_deadline() -> SignedDuration {
 fn default_expires() -> SignedDuration {
     SignedDuration::from_hours(24)
 }
+fn default_longest() -> SignedDuration {
+    SignedDuration::from_hours(8)
+}
 impl Default for SessionLife {
     fn default() -> Self {
         Self { idle: SignedDuration::from_hours(2), absolute: SignedDuration::from_hours(12) }
@@ -251,6 +294,10 @@ impl Config {
         let mut check = Check { file, text, problems: Vec::new() };
         config.check(&mut check);
         if check.problems.is_empty() { Ok(config) } else { Err(Problems(check.problems)) }
+    }
+
+    pub fn access_role(&self, name: &str) -> Option<&AccessRole> {
+        self.access.roles.iter().find(|role| role.name() == name)
     }
 
     pub fn environment(&self, name: &str) -> Option<&Environment> {
@@ -327,6 +374,42 @@ impl Config {
         }
         self.check_clusters(check);
         self.check_environments(check);
+        self.check_roles(check);
+    }
+
+    fn check_roles(&self, check: &mut Check) {
+        let mut seen = BTreeSet::new();
+        for role in &self.access.roles {
+            let name = &role.name;
+            if name.get_ref().trim().is_empty() || !seen.insert(name.get_ref()) {
+                check.add(name.span(), "two roles have this name, or it is empty", "Names must differ.");
+            }
+            if role.cluster_role.get_ref().is_empty() {
+                check.add(
+                    role.cluster_role.span(),
+                    "access.role.cluster_role is empty",
+                    "Name a ClusterRole.",
+                );
+            }
+            let unknown = role.environments.iter().filter(|name| self.environment(name.get_ref()).is_none());
+            for environment in unknown {
+                check.add(
+                    environment.span(),
+                    "no [[environment]] has this name",
+                    "Name environments that stand in this file.",
+                );
+            }
+            if role.environments.is_empty() || role.approvers.is_empty() {
+                check.add(
+                    name.span(),
+                    "this role can be asked for nowhere, or approved by nobody",
+                    "Name environments, and groups in approvers.",
+                );
+            }
+            if role.longest < SignedDuration::from_secs(1) || role.expires < SignedDuration::from_secs(1) {
+                check.add(name.span(), "longest and expires are at least 1s", "Give a longer time.");
+            }
+        }
     }
 
     fn check_clusters(&self, check: &mut Check) {
@@ -531,6 +614,21 @@ requires = "staging"
                 "pilothouse.toml:23: requires",
             ]
         );
+    }
+
+    #[test]
+    fn a_role_that_leads_nowhere_is_refused() {
+        let role = "[[access.role]]\nname = \"edit\"\ncluster_role = \"edit\"\nenvironments = [\"staging\"]\n\
+                    approvers = [\"{team}-managers\"]\n";
+        let config = Config::parse("pilothouse.toml", &format!("{GOOD}{role}"), Path::new(".")).unwrap();
+        let edit = config.access_role("edit").unwrap();
+        assert_eq!(edit.approvers_for("payments"), ["payments-managers"]);
+        assert!(edit.is_in("staging") && !edit.is_in("production"));
+
+        let odd = role.replace("staging", "stagging");
+        let twice = format!("{GOOD}{role}{odd}");
+        let whats: Vec<_> = problems(&twice).into_iter().map(|(_, what)| what).collect();
+        assert_eq!(whats, ["two roles have this name, or it is empty", "no [[environment]] has this name"]);
     }
 
     #[test]

@@ -5,12 +5,12 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | foundation | [`config`] [`clock`] [`db`] |
+//! | foundation | [`config`] [`clock`] [`db`] [`queue`]: rows that any replica may claim |
 //! | web | [`web`]: frame, errors, assets, routes with their access table |
 //! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
-//! | slices | [`catalogue`] [`deploy`] [`logs`] [`home`] [`audit`] |
+//! | slices | [`catalogue`] [`deploy`] [`grants`]: rights for a while, [`inbox`]: what waits for approval, [`logs`] [`home`] [`audit`] |
 //! | api | [`api`]: the slices for programs, and the OpenAPI document of it |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
 //! | the command | [`api::types`], the shapes of the API, and [`cli`], which knows nothing else of the portal |
@@ -28,7 +28,7 @@
 //! # A production deploy, start to finish
 //! 1. `deploy/mod.rs` routes the form to `deploy/request.rs`: who, may they look, what would happen (`deploy/plan.rs`, asked
 //!    of the cluster as that person).
-//! 2. `deploy/submit.rs` stores request, event and audit row. It waits for approval: `deploy/inbox.rs` lists it.
+//! 2. `deploy/submit.rs` stores request, event and audit row. It waits for approval: `inbox.rs` lists it.
 //! 3. `deploy/approval.rs` takes the decision by the rules of `deploy/gates.rs`; the last one queues it.
 //! 4. `deploy/engine.rs` claims it, `deploy/look.rs` looks, `deploy/step.rs` decides, `deploy/act.rs` writes through
 //!    `kube/apply.rs` as the requester.
@@ -55,10 +55,13 @@ pub mod db;
 pub mod demo;
 pub mod deploy;
 pub mod events;
+pub mod grants;
 pub mod home;
+pub mod inbox;
 pub mod kube;
 pub mod logs;
 pub mod metrics;
+pub mod queue;
 pub mod registry;
 pub mod server;
 pub mod web;
@@ -74,17 +77,35 @@ mod tests {
         ("config", &[]),
         ("clock", &[]),
         ("db", &[]),
+        ("queue", &[]),
         ("events", &["auth"]),               // who did it
         ("web", &["app", "auth", "events"]), // the frame names who is signed in
         ("auth", &["app", "config", "events", "kube", "web"]),
         ("kube", &["auth", "catalogue", "config"]), // which workload is a service's
         ("registry", &["config"]),
         ("catalogue", &["app", "auth", "config", "db", "deploy", "kube", "web"]),
-        ("deploy", &["app", "auth", "catalogue", "config", "events", "kube", "registry", "web"]),
+        ("deploy", &["app", "auth", "catalogue", "config", "events", "kube", "queue", "registry", "web"]),
+        ("grants", &["app", "auth", "catalogue", "config", "deploy", "events", "kube", "queue", "web"]),
+        ("inbox", &["app", "auth", "deploy", "grants", "web"]),
         ("logs", &["app", "auth", "catalogue", "config", "deploy", "kube", "web"]), // the log of a migration
-        ("home", &["app", "auth", "catalogue", "deploy", "kube", "web"]),
+        ("home", &["app", "auth", "catalogue", "deploy", "inbox", "kube", "web"]),
         ("audit", &["app", "auth", "events", "web"]),
-        ("api", &["app", "auth", "catalogue", "config", "deploy", "events", "kube", "logs", "server", "web"]),
+        (
+            "api",
+            &[
+                "app",
+                "auth",
+                "catalogue",
+                "config",
+                "deploy",
+                "events",
+                "grants",
+                "kube",
+                "logs",
+                "server",
+                "web",
+            ],
+        ),
         ("metrics", &["app", "auth"]),
         ("cli", &["api", "catalogue", "web"]), // shapes, the reader of catalog-info.yaml, ages in words
         ("demo", &["clock", "server", "web"]),

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
-use crate::{api, audit, catalogue, db, deploy, home, logs, metrics};
+use crate::{api, audit, catalogue, db, deploy, grants, home, inbox, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -128,8 +128,11 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
 /// Serves until the token is cancelled.
 pub async fn run(app: App, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = app.shutdown.clone();
-    let background =
-        [tokio::spawn(deploy::run_engine(app.clone())), tokio::spawn(deploy::run_pages(app.clone()))];
+    let background = [
+        tokio::spawn(deploy::run_engine(app.clone())),
+        tokio::spawn(deploy::run_pages(app.clone())),
+        tokio::spawn(grants::run_engine(app.clone())),
+    ];
     connections::serve(listener, router(app), Patience::default(), shutdown).await;
     // What the engine is writing right now is written to its end; everything else is another replica's.
     for task in background {
@@ -148,6 +151,8 @@ pub fn routes() -> Routes {
         .and(auth::routes())
         .and(catalogue::routes())
         .and(deploy::routes())
+        .and(grants::routes())
+        .and(inbox::routes())
         .and(logs::routes())
         .and(home::routes())
         .and(audit::routes())

@@ -23,7 +23,7 @@ pub async fn send_json(program: &Browser, path: &str, body: Value) -> Page {
 }
 
 /// Makes a token as a person does, and reads its secret off the page.
-async fn mint(browser: &Browser, name: &str, scopes: &[&str]) -> String {
+pub async fn mint(browser: &Browser, name: &str, scopes: &[&str]) -> String {
     let mut form = vec![("name", name), ("expires_days", "30")];
     form.extend(scopes.iter().map(|scope| ("scope", *scope)));
     let page = browser.post("/settings/tokens", &form).await;

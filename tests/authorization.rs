@@ -42,7 +42,8 @@ enum Gets {
 use Gets::{Answer, Fault, NotFound, Refused, SignIn, Unmet};
 
 /// `route` as in the router, `path` with `form` or `json` to ask it with, and what each gets. `{deploy}` in a path is a
-/// new deploy of checkout-api to production that maya asked for and that waits for approval. The API is asked with a
+/// new deploy of checkout-api to production that maya asked for and that waits for approval, `{grant}` a new access
+/// request of hers. The API is asked with a
 /// token that may be used for everything.
 struct Row {
     route: &'static str,
@@ -90,6 +91,9 @@ const NOT_THERE: [Gets; 6] = [Refused, NotFound, NotFound, NotFound, NotFound, N
 
 /// The page of what is there, and has no such part.
 const NO_LOG: [Gets; 6] = [SignIn, NotFound, NotFound, NotFound, NotFound, NotFound];
+/// Who asked, who may approve, and platform.
+const CONCERNED: [Gets; 6] = [SignIn, NotFound, NotFound, Answer, Answer, Answer];
+
 const REJECTION: Form = &[("decision", "reject"), ("note", "Not today."), ("seen", "sha256:seen")];
 
 const ROWS: &[Row] = &[
@@ -111,6 +115,26 @@ const ROWS: &[Row] = &[
     // This deploy is no migration, so it has no log; that logs take a right of their own is tested in migrations.rs.
     row("GET /deploys/{id}/log", "/deploys/{deploy}/log", NO_LOG),
     row("GET /deploys/{id}/log/stream", "/deploys/{deploy}/log/stream", NO_LOG),
+    row("GET /access", "/access", SIGNED_IN), // without what they may not see
+    form("POST /access", "/access", &[], [Refused, Unmet, Unmet, Unmet, Unmet, Unmet]),
+    row("GET /access/new", "/access/new", SIGNED_IN),
+    row("GET /access/{id}", "/access/{grant}", CONCERNED),
+    form(
+        "POST /access/{id}/decision",
+        "/access/{grant}/decision",
+        REJECTION,
+        [Refused, NotFound, NotFound, Unmet, Answer, Unmet], // maya asked for it herself; petra is no approver
+    ),
+    row(
+        "POST /access/{id}/withdrawal",
+        "/access/{grant}/withdrawal",
+        [Refused, NotFound, NotFound, Answer, Unmet, Unmet], // who asked
+    ),
+    row(
+        "POST /access/{id}/end",
+        "/access/{grant}/end",
+        [Refused, NotFound, NotFound, Unmet, Unmet, Unmet], // nobody gave it yet
+    ),
     row("GET /services", "/services", SIGNED_IN),
     row("GET /services/{name}", "/services/checkout-api", SIGNED_IN), // without what they may not see
     row("GET /services/{name}/live", "/services/checkout-api/live", SIGNED_IN),
@@ -222,6 +246,37 @@ const ROWS: &[Row] = &[
         "/api/v1/deploys/{deploy}/cancellation",
         "{}",
         [Refused, NotFound, Refused, Answer, Refused, Refused], // who asked
+    ),
+    row("GET /api/v1/access-roles", "/api/v1/access-roles", PROGRAMS),
+    row("GET /api/v1/access-requests", "/api/v1/access-requests", PROGRAMS), // without what they may not see
+    json(
+        "POST /api/v1/access-requests",
+        "/api/v1/access-requests",
+        "{}",
+        [Refused, Unmet, Unmet, Unmet, Unmet, Unmet],
+    ),
+    row(
+        "GET /api/v1/access-requests/{id}",
+        "/api/v1/access-requests/{grant}",
+        [Refused, NotFound, NotFound, Answer, Answer, Answer],
+    ),
+    json(
+        "POST /api/v1/access-requests/{id}/decision",
+        "/api/v1/access-requests/{grant}/decision",
+        r#"{"approve": false, "note": "Not today.", "seen": "sha256:seen"}"#,
+        [Refused, NotFound, NotFound, Refused, Answer, Refused],
+    ),
+    json(
+        "POST /api/v1/access-requests/{id}/withdrawal",
+        "/api/v1/access-requests/{grant}/withdrawal",
+        "{}",
+        [Refused, NotFound, NotFound, Answer, Refused, Refused],
+    ),
+    json(
+        "POST /api/v1/access-requests/{id}/end",
+        "/api/v1/access-requests/{grant}/end",
+        "{}",
+        [Refused, NotFound, NotFound, Unmet, Unmet, Unmet],
     ),
     row("GET /api/v1/tokens", "/api/v1/tokens", PROGRAMS),
     json("POST /api/v1/tokens", "/api/v1/tokens", "{}", [Refused, Unmet, Unmet, Unmet, Unmet, Unmet]),
@@ -359,10 +414,45 @@ async fn world() -> World {
 }
 
 async fn path(world: &World, row: &Row) -> String {
+    if row.path.contains("{grant}") {
+        return row.path.replace("{grant}", &grant(world).await.to_string());
+    }
     match row.path.contains("{deploy}") {
         true => row.path.replace("{deploy}", &deploy(world).await.to_string()),
         false => row.path.into(),
     }
+}
+
+/// Each in a namespace of its own: the same can't be asked for twice.
+async fn grant(world: &World) -> i64 {
+    let maya = &world.people.all()[0];
+    let issuer = world.app.config.oidc.issuer.get_ref();
+    let requester = value!({
+        "identity": { "issuer": issuer, "subject": maya.sub },
+        "username": maya.username, "name": maya.name, "groups": maya.groups,
+    });
+    let place = value!({
+        "team": "payments", "environment": "staging", "production": false, "cluster": "dev",
+        "namespace": uuid::Uuid::now_v7().to_string(),
+    });
+    let terms = value!({
+        "role": "edit", "cluster_role": "edit", "approvers": ["payments-managers"], "longest_seconds": 28_800,
+    });
+    let state = value!({ "state": "requested", "expires": "2100-01-01T00:00:00Z" });
+    sqlx::query_scalar(
+        "insert into grants (requester, issuer, subject, place, terms, seconds, reason, digest, state, detail, requested)
+         values ($1, $2, $3, $4, $5, 60, 'A test asks.', 'sha256:seen', 'requested', $6, now())
+         returning id",
+    )
+    .bind(requester)
+    .bind(issuer)
+    .bind(&maya.sub)
+    .bind(place)
+    .bind(terms)
+    .bind(state)
+    .fetch_one(&world.app.db)
+    .await
+    .unwrap()
 }
 
 async fn deploy(world: &World) -> i64 {

@@ -7,13 +7,14 @@ use axum::http::HeaderMap;
 use super::answer::expect_unmoved;
 use super::ask::{Body, Path};
 use super::deploys::read;
-use super::draw;
 use super::problem::{Refused, Result};
 use super::types::{Deploy, Inbox, NewDecision};
+use super::{access, draw};
 use crate::app::App;
 use crate::auth::{CurrentUser, DecidingUser};
 use crate::deploy::{self, Decision, DeployId, Digest, Refusal, Report, State as At, Verdict};
 use crate::events::Origin;
+use crate::grants;
 use crate::web::Error;
 
 /// What waits for approval
@@ -27,7 +28,10 @@ use crate::web::Error;
 )]
 pub async fn inbox(State(app): State<App>, user: CurrentUser) -> Result<Json<Inbox>> {
     let waiting = deploy::waiting_deploys(&app, &user, app.clock.now()).await?;
-    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new() };
+    let access = grants::waiting_grants(&app, &user, app.clock.now()).await?;
+    let access = access.into_iter().filter(|waiting| waiting.may.is_ok());
+    let access = access.map(|waiting| access::draw(&app, waiting.grant)).collect();
+    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new(), access };
     let mut db = app.db.acquire().await?;
     for waiting in waiting {
         let yours = waiting.may.is_ok();
@@ -82,7 +86,11 @@ pub async fn decide(
 
 /// A refusal as the status that says whose turn it is: the caller's rights, the deploy's state, or what was sent.
 pub fn refuse(refusal: &Refusal) -> Refused {
-    let sentence = refusal.sentence();
+    refuse_with(refusal, refusal.sentence())
+}
+
+/// The same about something else that waits, in its own words.
+pub fn refuse_with(refusal: &Refusal, sentence: String) -> Refused {
     match refusal {
         Refusal::OwnRequest | Refusal::NotAnApprover(_) | Refusal::NotYoursToCancel => {
             Error::Forbidden(sentence).into()

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, OpenApi as Description, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{approvals, changes, deploys, logs, places, services, tokens, types, who};
+use super::{access, approvals, changes, deploys, logs, places, services, tokens, types, who};
 use crate::auth;
 
 #[derive(OpenApi)]
@@ -46,6 +46,13 @@ use crate::auth;
         deploys::cancel,
         approvals::inbox,
         approvals::decide,
+        access::roles,
+        access::list,
+        access::ask,
+        access::show,
+        access::decide,
+        access::withdraw,
+        access::end,
         logs::logs,
         logs::of_deploy,
         auth::device::code,
@@ -59,6 +66,7 @@ use crate::auth;
         (name = "Changes", description = "Asking for a change: checked as you, carried out as you."),
         (name = "Deploys", description = "Changes on their way and at their end."),
         (name = "Approvals", description = "Deciding on other people's requests."),
+        (name = "Access", description = "Rights in a namespace for a while."),
         (name = "Logs", description = "What the pods of a service write."),
         (name = "Signing in", description = "How a program gets a token of the person in front of it."),
     ),

@@ -8,6 +8,7 @@
 //! `document.rs` puts the handlers' own descriptions together into the OpenAPI document, `reference.rs` draws it as a
 //! page. docs/openapi.json is the same document under review: a test compares.
 
+mod access;
 mod answer;
 mod approvals;
 mod ask;
@@ -58,6 +59,13 @@ pub fn routes() -> Routes {
         .get("/api/v1/approvals", Api(Read), approvals::inbox)
         .post("/api/v1/deploys/{id}/decision", Api(Approve), approvals::decide)
         .post("/api/v1/deploys/{id}/cancellation", Api(Deploy), deploys::cancel)
+        .get("/api/v1/access-roles", Api(Read), access::roles)
+        .get("/api/v1/access-requests", Api(Read), access::list)
+        .post("/api/v1/access-requests", Api(Deploy), access::ask)
+        .get("/api/v1/access-requests/{id}", Api(Read), access::show)
+        .post("/api/v1/access-requests/{id}/decision", Api(Approve), access::decide)
+        .post("/api/v1/access-requests/{id}/withdrawal", Api(Deploy), access::withdraw)
+        .post("/api/v1/access-requests/{id}/end", Api(Deploy), access::end)
         .get("/api/v1/tokens", Api(Read), tokens::list)
         .post("/api/v1/tokens", Api(Read), tokens::mint)
         .delete("/api/v1/tokens/{id}", Api(Read), tokens::revoke)

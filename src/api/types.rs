@@ -396,6 +396,85 @@ pub struct Inbox {
     pub yours: Vec<Deploy>,
     /// What waits for somebody else.
     pub others: Vec<Deploy>,
+    /// Access requests that the caller may decide on, soonest to expire first.
+    #[serde(default)]
+    pub access: Vec<AccessRequest>,
+}
+
+/// A role that can be asked for, for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AccessRole {
+    pub name: String,
+    pub description: String,
+    pub cluster_role: String,
+    /// Where it can be asked for.
+    pub environments: Vec<String>,
+    pub longest_seconds: i64,
+    /// Groups whose members may approve; `{team}` stands for the team whose namespace it is.
+    pub approvers: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NewAccessRequest {
+    /// The name of the role.
+    pub role: String,
+    pub environment: String,
+    /// The service whose namespace it is; or a team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Absent: eight hours, or the longest that the role allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// Whoever decides reads it.
+    #[serde(default)]
+    pub reason: String,
+    /// How whoever decides can reach you, such as `@yourname`. Shown; nothing is sent.
+    #[serde(default)]
+    pub contact: String,
+}
+
+/// A role in a namespace for a while: asked for, given or over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AccessRequest {
+    pub id: i64,
+    pub title: String,
+    pub role: String,
+    pub cluster_role: String,
+    pub team: String,
+    pub environment: String,
+    pub production: bool,
+    pub cluster: String,
+    pub namespace: String,
+    /// requested, granting, active, ending, ended, refused, withdrawn, expired, failed.
+    pub state: String,
+    /// Whether it is over.
+    pub ended: bool,
+    pub requester: String,
+    /// The user name that is bound in the cluster.
+    pub username: String,
+    pub reason: String,
+    pub contact: String,
+    /// How long it lasts once it is approved.
+    pub seconds: i64,
+    /// What an approval is bound to; given back as `seen`.
+    pub digest: String,
+    pub approvers: Vec<String>,
+    /// When it lapses if nobody decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// When it is taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    pub requested_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended, failed, or could not be taken back so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The address of its page.
+    pub url: String,
 }
 
 /// A line of a log, or a mark between lines.

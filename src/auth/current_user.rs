@@ -5,12 +5,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// A person as the provider knows them. Never the e-mail address: those move between people.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Identity {
     pub issuer: String,
     pub subject: String,
+}
+
+impl Identity {
+    /// An idempotency key as it is stored. It is its sender's own: two people who happen to choose the same one ask for
+    /// two things. None: there is no key.
+    pub fn stored_key(&self, key: &str) -> Option<String> {
+        if key.is_empty() {
+            return None;
+        }
+        let parts = serde_json::json!([self.issuer, self.subject, key]);
+        Some(hex::encode(Sha256::digest(parts.to_string())))
+    }
 }
 
 /// A person's claims, checked. Stored with a session and with every request they make.
@@ -122,6 +135,15 @@ mod tests {
             name: "Maya Okafor".into(),
             groups: groups.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    #[test]
+    fn a_key_is_its_senders_own() {
+        let sender =
+            |subject: &str| Identity { issuer: "https://id.example".into(), subject: subject.into() };
+        assert_eq!(sender("maya").stored_key("1"), sender("maya").stored_key("1"));
+        assert_ne!(sender("maya").stored_key("1"), sender("omar").stored_key("1"));
+        assert_eq!(sender("maya").stored_key(""), None);
     }
 
     #[test]

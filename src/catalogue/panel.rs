@@ -28,6 +28,8 @@ pub struct Panel {
     pub by: Option<(String, Timestamp)>,
     /// Why the locked actions are locked.
     pub refused: String,
+    /// Where the missing right can be asked for; empty where it can't.
+    pub ask: String,
     pub acts: Vec<Act>,
     pub stale: bool,
 }
@@ -98,6 +100,7 @@ pub fn panel(
             .filter(|entry| runs && entry.what() == status.version)
             .map(|entry| (entry.by.clone(), entry.ended.unwrap_or(entry.requested))),
         refused,
+        ask: String::new(),
         acts: acts(&base, logs, runs, migrates, locked),
         stale,
     }
@@ -119,9 +122,17 @@ fn closed(target: &Target, production: bool, refused: String) -> Panel {
         evidence: String::new(),
         by: None,
         refused,
+        ask: String::new(),
         acts: Vec::new(),
         stale: false,
     }
+}
+
+/// The form that asks for a right, filled in with this place.
+pub fn ask_for_access(target: &Target) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("service", &target.service).append_pair("environment", &target.environment);
+    format!("/access/new?{}", query.finish())
 }
 
 /// Where nothing runs there is nothing to scale, restart, roll back or read.

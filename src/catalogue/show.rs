@@ -128,7 +128,12 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
         }
         let landed = history.landed.get(environment.name());
         let (production, migrates) = (environment.production, service.migration.is_some());
-        panels.push(panel::panel(&target, production, migrates, &status, may, landed, now));
+        let lacks = may != May::Change && !app.watch(&target.cluster).is_stale();
+        let mut panel = panel::panel(&target, production, migrates, &status, may, landed, now);
+        if lacks && app.config.access.roles.iter().any(|role| role.is_in(environment.name())) {
+            panel.ask = panel::ask_for_access(&target);
+        }
+        panels.push(panel);
     }
     let entries: Vec<_> = history.recent.iter().filter(|entry| visible.holds(entry)).collect();
     let side = |id, title, names: &[String]| {

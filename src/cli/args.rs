@@ -87,7 +87,7 @@ pub struct Because {
     pub reason: String,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| "give a number with its unit: 90s, 15m, 2h".to_string())?;
     Duration::try_from(parsed).map_err(|_| "a time can’t be negative".to_string())

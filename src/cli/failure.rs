@@ -65,6 +65,10 @@ pub enum Failure {
         flag: &'static str,
         choices: Vec<String>,
     },
+    /// The same, where several options would have to be given.
+    OptionsMissing {
+        flags: Vec<String>,
+    },
     /// The person said no.
     NotAgreed,
     /// Nothing of that kind is there.
@@ -115,6 +119,7 @@ impl Failure {
             | Self::NoService { .. }
             | Self::SeveralServices { .. }
             | Self::NobodyToAsk { .. }
+            | Self::OptionsMissing { .. }
             | Self::Usage(_) => Exit::Usage,
             Self::Nothing { .. } => Exit::NotFound,
             Self::Timeout { .. } => Exit::Timeout,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::access::rows as access_rows;
 use super::args::Globals;
 use super::failure::{Exit, Failure};
 use super::portal::Portal;
@@ -13,12 +14,23 @@ use crate::api::types::{Deploy, Inbox};
 pub async fn run(globals: &Globals) -> Result<Exit, Failure> {
     let portal = Portal::of(globals)?;
     let inbox: Inbox = portal.get(portal.url(&["approvals"])).await?;
-    if inbox.yours.is_empty() && inbox.others.is_empty() {
+    if inbox.yours.is_empty() && inbox.others.is_empty() && inbox.access.is_empty() {
         note("Nothing waits for approval.");
     } else if !inbox.yours.is_empty() {
         note("Look at one and decide: platform approve ID, platform reject ID.");
     }
-    Out::new(globals).value(&inbox, |paint| rows(&inbox, Timestamp::now(), paint))
+    if !inbox.access.is_empty() {
+        note("Access requests wait as well: platform access approve ID, platform access reject ID.");
+    }
+    Out::new(globals).value(&inbox, |paint| {
+        let now = Timestamp::now();
+        let deploys = inbox.yours.len() + inbox.others.len();
+        let table =
+            if deploys > 0 || inbox.access.is_empty() { rows(&inbox, now, paint) } else { String::new() };
+        let access =
+            if inbox.access.is_empty() { String::new() } else { access_rows(&inbox.access, now, paint) };
+        [table, access].into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n")
+    })
 }
 
 fn rows(inbox: &Inbox, now: Timestamp, paint: Paint) -> String {

@@ -8,6 +8,7 @@
 //! ```
 //! One file is one verb; sentences are in wording.rs.
 
+mod access;
 mod api;
 mod approve;
 mod args;
@@ -96,6 +97,9 @@ pub enum Verb {
     Approve(approve::Arguments),
     /// Rejects somebody else's deploy.
     Reject(reject::Arguments),
+    /// Asks for a right in a namespace for a while, and decides on what others ask for.
+    #[command(subcommand)]
+    Access(access::Verb),
     /// Opens the page of a service or a deploy in the browser.
     Open(open::Arguments),
     /// Calls the API directly and prints the answer.
@@ -141,6 +145,7 @@ async fn dispatch(verb: Verb, globals: &Globals, command: clap::Command) -> Resu
         Verb::Inbox => inbox::run(globals).await,
         Verb::Approve(arguments) => approve::run(arguments, globals).await,
         Verb::Reject(arguments) => reject::run(arguments, globals).await,
+        Verb::Access(verb) => access::run(verb, globals).await,
         Verb::Open(arguments) => open::run(arguments, globals).await,
         Verb::Api(arguments) => api::run(arguments, globals).await,
         Verb::Context(arguments) => context::run(arguments, globals),

@@ -1,11 +1,13 @@
 //! Every sentence of the command. What the portal refuses is told in the portal's own words.
 
+mod access;
 mod change;
 mod failure;
 mod sign_in;
 
 use jiff::Timestamp;
 
+pub use access::*;
 pub use change::*;
 pub use sign_in::*;
 

@@ -31,6 +31,7 @@ fn every_key_is_in_it() {
         ("database", keys::<Database>()),
         ("oidc", keys::<Oidc>()),
         ("access", keys::<Access>()),
+        ("access.role", keys::<AccessRole>()),
         ("catalogue", keys::<Catalogue>()),
         ("registry", keys::<Registry>()),
         ("cluster", keys::<Cluster>()),
@@ -63,6 +64,8 @@ fn what_is_commented_out_would_be_understood() {
     assert_eq!(config.oidc.groups_prefix, default_groups_prefix());
     assert_eq!(config.oidc.unseen, default_unseen());
     assert_eq!(config.catalogue.refresh, default_refresh());
+    let edit = config.access_role("edit").unwrap();
+    assert_eq!((edit.longest, edit.expires), (default_longest(), default_expires()));
     let production = config.environment("production").unwrap();
     assert_eq!(config.environment("staging").unwrap().deadline, default_deadline());
     assert_eq!(production.expires, default_expires());

@@ -1,4 +1,5 @@
-//! The two numbers in the navigation: deploys that run now, and approvals that wait for this person.
+//! The two numbers in the navigation: deploys that run now, and what waits for this person's approval, access requests
+//! among it.
 //! Kept for two seconds, because every page shows them and a dashboard must not cost a query a page.
 
 use std::time::Duration;
@@ -40,6 +41,9 @@ async fn query(app: &App, person: &Person) -> sqlx::Result<(i64, i64)> {
                   and policy -> 'approvers' ?| $3
                   and (requester -> 'identity' ->> 'issuer', requester -> 'identity' ->> 'subject') <> ($1, $2)
                   and not exists (select from approvals a where a.deploy = d.id and a.issuer = $1 and a.subject = $2)
+            ) + (
+                select count(*) from grants
+                where state = 'requested' and terms -> 'approvers' ?| $3 and (issuer, subject) <> ($1, $2)
             ) as "waiting!"
         from deploys d
         where ended is null

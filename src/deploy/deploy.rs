@@ -35,9 +35,12 @@ pub struct Digest(pub String);
 impl Digest {
     /// Over the target, the change and the rules, in one unambiguous form.
     pub fn of(target: &Place, action: &Action, policy: &Policy) -> Self {
-        // serde_json keeps maps sorted, so equal content is equal bytes.
-        let content = serde_json::json!([target, action, policy]).to_string();
-        Self(hex::encode(sha2::Sha256::digest(content)))
+        Self::over(&serde_json::json!([target, action, policy]))
+    }
+
+    /// serde_json keeps maps sorted, so equal content is equal bytes.
+    pub fn over(content: &Value) -> Self {
+        Self(hex::encode(sha2::Sha256::digest(content.to_string())))
     }
 }
 

@@ -4,14 +4,9 @@
 //! One look is: observe → decide (`step.rs`, pure) → act → record. Dying between any two of them loses nothing: the
 //! lease ends, another replica claims, and every act is safe to repeat.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use anyhow::Context;
-use futures::FutureExt;
-use sqlx::postgres::PgListener;
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::act::{self, Wrote};
@@ -23,84 +18,42 @@ use super::wording;
 use crate::app::App;
 use crate::events::{self, Entry, Origin};
 use crate::kube::Refusal;
-use crate::kube::apply::Fence;
+use crate::kube::apply::{self, Fence};
+use crate::queue::{self, LEASE_SECONDS, Queue};
 
-/// A dead owner's deploy waits this long, plus one poll, for the next owner. Longer than any one call takes.
-const LEASE_SECONDS: f64 = 20.0;
-/// How long the queue goes unread when no notification arrives.
-const POLL: Duration = Duration::from_millis(500);
-/// Looks at the same time in one process.
-const PARALLEL: usize = 16;
 /// The actor of events that nobody but the portal itself makes.
 pub const ENGINE: &str = "Pilothouse";
 
-/// Runs until shutdown. Looks that are under way then finish: at most one call's timeout.
+/// Runs until shutdown.
 pub async fn run(app: App) {
-    let owner = Uuid::new_v4();
-    let places = Arc::new(Semaphore::new(PARALLEL));
-    let looks = TaskTracker::new();
-    let mut listener = None;
-    while !app.shutdown.is_cancelled() {
-        match claim(&app, owner, &places, &looks).await {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the deploy queue can’t be read, trying again")
-            }
-        }
-        wait_for_work(&app, &mut listener).await;
-    }
-    looks.close();
-    looks.wait().await;
+    queue::run(Engine(app)).await;
 }
 
-/// Claims what is due, as long as there is room for another look.
-async fn claim(app: &App, owner: Uuid, places: &Arc<Semaphore>, looks: &TaskTracker) -> anyhow::Result<()> {
-    while let Ok(place) = places.clone().try_acquire_owned() {
-        let mut db = app.db.acquire().await?;
-        let Some(id) = store::claim(&mut db, owner, LEASE_SECONDS).await? else { break };
-        let deploy = store::load(&mut db, id).await?.context("a claimed deploy is gone")?;
-        let app = app.clone();
-        looks.spawn(async move {
-            let _place = place;
-            let id = deploy.id;
-            // A panic in one look must not take the others' engine along; the lease hands the deploy on.
-            match std::panic::AssertUnwindSafe(carry_on(&app, deploy)).catch_unwind().await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(deploy = %id, error = format!("{error:#}"), "a look failed, trying again")
-                }
-                Err(_) => tracing::error!(deploy = %id, "a look panicked"),
-            }
-        });
-    }
-    Ok(())
-}
+#[derive(Clone)]
+struct Engine(App);
 
-/// Until a deploy changes, or the next poll. A lost listener is opened again; until then the poll does.
-async fn wait_for_work(app: &App, listener: &mut Option<PgListener>) {
-    if listener.is_none() {
-        *listener = listen(app).await.ok();
-    }
-    let notified = async {
-        match listener.as_mut() {
-            Some(open) => open.recv().await.is_ok(),
-            None => std::future::pending().await,
-        }
-    };
-    let alive = tokio::select! {
-        alive = notified => alive,
-        () = tokio::time::sleep(POLL) => true,
-        () = app.shutdown.cancelled() => true,
-    };
-    if !alive {
-        *listener = None;
-    }
-}
+impl Queue for Engine {
+    type Row = Deploy;
+    const NAME: &'static str = "deploys";
 
-async fn listen(app: &App) -> sqlx::Result<PgListener> {
-    let mut listener = PgListener::connect_with(&app.db).await?;
-    listener.listen("deploys").await?;
-    Ok(listener)
+    fn db(&self) -> &PgPool {
+        &self.0.db
+    }
+
+    fn shutdown(&self) -> &CancellationToken {
+        &self.0.shutdown
+    }
+
+    async fn claim(&self, owner: Uuid) -> anyhow::Result<Option<Deploy>> {
+        let mut db = self.0.db.acquire().await?;
+        let Some(id) = store::claim(&mut db, owner, LEASE_SECONDS).await? else { return Ok(None) };
+        Ok(Some(store::load(&mut db, id).await?.context("a claimed deploy is gone")?))
+    }
+
+    async fn look(&self, deploy: Deploy) -> anyhow::Result<()> {
+        let id = deploy.id;
+        carry_on(&self.0, deploy).await.with_context(|| format!("deploy {id}"))
+    }
 }
 
 /// Looks at a claimed deploy, again and again while each look leads on at once: from "queued" to the write there is
@@ -167,12 +120,7 @@ impl Fence for Lease<'_> {
     async fn stands(&self) -> Result<(), Refusal> {
         let Self { app, deploy } = self;
         let asked = async { store::still_ours(&mut *app.db.acquire().await?, deploy, LEASE_SECONDS).await };
-        let refused = match asked.await {
-            Ok(true) => return Ok(()),
-            Ok(false) => format!("deploy {} has another owner by now", deploy.id),
-            Err(error) => format!("the owner of deploy {} can’t be asked: {error}", deploy.id),
-        };
-        Err(Refusal::Stale { message: refused })
+        apply::owned(asked.await)
     }
 }
 

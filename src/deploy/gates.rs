@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::deploy::{Deploy, Digest, Policy, State};
+use super::wording;
 use crate::auth::{Identity, Person};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub enum Verdict {
 /// Why a click on Approve, Reject or Withdraw does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The words of its state.
     NotWaiting(&'static str),
     Expired(Timestamp),
     OwnRequest,
@@ -35,41 +37,75 @@ pub enum Refusal {
     NotYoursToCancel,
 }
 
-/// Who may decide on a deploy that waits. Ordered from the cheapest surprise to the dearest: the first refusal
-/// is the one a person reads.
+/// Something that waits for people: what decides who may decide is the same for a deploy and for an access request.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaited<'a> {
+    /// Until when; where it does not wait, the words of its state.
+    pub until: Result<Timestamp, &'static str>,
+    pub requester: &'a Identity,
+    /// Groups, as the provider names them.
+    pub approvers: &'a [String],
+    pub decided: &'a [Identity],
+    pub digest: &'a Digest,
+}
+
+impl Awaited<'_> {
+    /// Ordered from the cheapest surprise to the dearest: the first refusal is the one a person reads.
+    pub fn may_decide(&self, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+        let expires = self.until.map_err(Refusal::NotWaiting)?;
+        if now >= expires {
+            return Err(Refusal::Expired(expires));
+        }
+        if person.identity == *self.requester {
+            return Err(Refusal::OwnRequest);
+        }
+        if !person.is_in_any(self.approvers) {
+            return Err(Refusal::NotAnApprover(self.approvers.to_vec()));
+        }
+        if self.decided.contains(&person.identity) {
+            return Err(Refusal::DecidedAlready);
+        }
+        Ok(())
+    }
+
+    /// Whether this very decision can be taken: the person saw what would happen, and a rejection says why.
+    pub fn is_sound(&self, verdict: Verdict, note: &str, seen: &Digest) -> Result<(), Refusal> {
+        if seen != self.digest {
+            return Err(Refusal::SeenOther);
+        }
+        if verdict == Verdict::Reject && note.trim().is_empty() {
+            return Err(Refusal::NoteNeeded);
+        }
+        Ok(())
+    }
+}
+
+fn awaited<'a>(deploy: &'a Deploy, decided: &'a [Identity]) -> Awaited<'a> {
+    Awaited {
+        until: match &deploy.state {
+            State::AwaitingApproval { expires } => Ok(*expires),
+            other => Err(wording::words(other.name())),
+        },
+        requester: &deploy.requester.identity,
+        approvers: &deploy.policy.approvers,
+        decided,
+        digest: &deploy.digest,
+    }
+}
+
+/// Who may decide on a deploy that waits.
 pub fn may_decide(
     person: &Person,
     deploy: &Deploy,
     decided: &[Identity],
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let State::AwaitingApproval { expires } = &deploy.state else {
-        return Err(Refusal::NotWaiting(deploy.state.name()));
-    };
-    if now >= *expires {
-        return Err(Refusal::Expired(*expires));
-    }
-    if person.identity == deploy.requester.identity {
-        return Err(Refusal::OwnRequest);
-    }
-    if !person.is_in_any(&deploy.policy.approvers) {
-        return Err(Refusal::NotAnApprover(deploy.policy.approvers.clone()));
-    }
-    if decided.contains(&person.identity) {
-        return Err(Refusal::DecidedAlready);
-    }
-    Ok(())
+    awaited(deploy, decided).may_decide(person, now)
 }
 
-/// Whether this very decision can be taken: the person saw what would run, and a rejection says why.
+/// Whether this very decision on a deploy can be taken.
 pub fn is_sound(verdict: Verdict, note: &str, seen: &Digest, deploy: &Deploy) -> Result<(), Refusal> {
-    if *seen != deploy.digest {
-        return Err(Refusal::SeenOther);
-    }
-    if verdict == Verdict::Reject && note.trim().is_empty() {
-        return Err(Refusal::NoteNeeded);
-    }
-    Ok(())
+    awaited(deploy, &[]).is_sound(verdict, note, seen)
 }
 
 /// Only the requester withdraws, or stops a migration that runs; an approver who wants it stopped rejects it, and says

@@ -1,9 +1,5 @@
-//! The approvals inbox: what waits for this person, what waits for others, what was decided. One approves what one
-//! has opened, so there is a Review link here and no Approve button.
+//! Deploys that wait for approval, and those that were decided on: what the page of everything that waits shows of them.
 
-use askama::Template;
-use axum::extract::State;
-use axum::response::Html;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::types::Json;
 
@@ -12,25 +8,17 @@ use super::gates::{self, Refusal};
 use super::{store, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
+use crate::web::Result;
 use crate::web::filters::ago;
-use crate::web::{Layout, Nav, Result};
 
 /// Soon enough to warn.
 const SOON: SignedDuration = SignedDuration::from_hours(1);
 
-#[derive(Template)]
-#[template(path = "deploy/inbox.html")]
-struct InboxPage {
-    layout: Layout,
-    lead: String,
-    yours: Vec<Ask>,
-    others: Vec<Ask>,
-    decided: Vec<Decided>,
-    now: Timestamp,
-}
-
 /// A row of the inbox; the fields the `ask` part of the pages reads.
 pub struct Ask {
+    /// "Deploy" or "Access", with its icon.
+    pub kind: &'static str,
+    pub symbol: &'static str,
     pub href: String,
     pub title: String,
     pub tier: String,
@@ -40,39 +28,25 @@ pub struct Ask {
     pub by: String,
     pub why: String,
     pub expires: String,
+    pub expires_at: Timestamp,
     pub soon: bool,
     pub count: String,
     pub void: bool,
     pub hints: Vec<(&'static str, String)>,
 }
 
-struct Decided {
-    id: i64,
-    title: String,
-    environment: String,
-    production: bool,
-    class: &'static str,
-    word: &'static str,
-    by: String,
-    note: String,
-    at: Timestamp,
-    end: &'static str,
-}
-
-/// `GET /approvals`
-pub async fn inbox(State(app): State<App>, user: CurrentUser, layout: Layout) -> Result<Html<String>> {
-    let now = app.clock.now();
-    let (yours, others) = waiting(&app, &user, now).await?;
-    let decided = decided(&app, &user).await?;
-    let page = InboxPage {
-        lead: lead(&yours),
-        layout: layout.at(Nav::Approvals, &[("Approvals", "")]),
-        yours,
-        others,
-        decided,
-        now,
-    };
-    Ok(Html(page.render()?))
+/// A deploy that was decided on.
+pub struct Decided {
+    pub id: i64,
+    pub title: String,
+    pub environment: String,
+    pub production: bool,
+    pub class: &'static str,
+    pub word: &'static str,
+    pub by: String,
+    pub note: String,
+    pub at: Timestamp,
+    pub end: &'static str,
 }
 
 /// A deploy that waits, with what decides whose it is.
@@ -153,6 +127,8 @@ async fn ask(app: &App, db: &mut sqlx::PgConnection, waiting: &Waiting, now: Tim
     let needed = deploy.policy.approvals;
     let objects = deploy.shown.len();
     Ok(Ask {
+        kind: "Deploy",
+        symbol: "rocket",
         href: deploy.url(),
         title: format!("{} {}", deploy.place.service, deploy.action.short()),
         tier: service.and_then(|service| service.tier).map(|tier| format!("T{tier}")).unwrap_or_default(),
@@ -168,6 +144,7 @@ async fn ask(app: &App, db: &mut sqlx::PgConnection, waiting: &Waiting, now: Tim
         by: deploy.requester.name.clone(),
         why: deploy.reason.clone(),
         expires: wording::expires(expires, now),
+        expires_at: expires,
         soon: expires < now + SOON,
         count: match may {
             Ok(()) if have as u32 + 1 == needed => format!("{have} of {needed}, yours is the last"),
@@ -179,7 +156,8 @@ async fn ask(app: &App, db: &mut sqlx::PgConnection, waiting: &Waiting, now: Tim
     })
 }
 
-async fn decided(app: &App, user: &CurrentUser) -> Result<Vec<Decided>> {
+/// The newest decisions where the person may look.
+pub async fn decided(app: &App, user: &CurrentUser) -> Result<Vec<Decided>> {
     let rows = sqlx::query!(
         r#"select d.id, d.service, d.environment, d.cluster, d.namespace, d.action as "action: Json<Action>",
                   (d.policy ->> 'production')::boolean as "production!", d.detail as "state: Json<At>",
@@ -209,16 +187,4 @@ async fn decided(app: &App, user: &CurrentUser) -> Result<Vec<Decided>> {
         });
     }
     Ok(decided)
-}
-
-fn lead(yours: &[Ask]) -> String {
-    let soon = yours
-        .first()
-        .filter(|ask| ask.soon)
-        .map(|ask| format!(" The first one {}.", ask.expires.to_lowercase()));
-    match yours.len() {
-        0 => "Nothing waits for you.".into(),
-        1 => format!("1 waits for you.{}", soon.unwrap_or_default()),
-        n => format!("{n} wait for you.{}", soon.unwrap_or_default()),
-    }
 }

@@ -53,8 +53,8 @@ pub use change::{Form as ChangeForm, Input as ChangeInput, ask as ask_for_change
 pub use counts::Counts;
 pub use deploy::{Action, Deploy, DeployId, Digest, Event, Size, State};
 pub use engine::run as run_engine;
-pub use gates::{Refusal, Verdict};
-pub use inbox::{Ask, waiting, waiting_deploys};
+pub use gates::{Awaited, Refusal, Verdict};
+pub use inbox::{Ask, Decided, decided, waiting, waiting_deploys};
 pub use list::{Which, numbers};
 pub use migration::Migration;
 pub use pages::{DeployPages, Moves, run as run_pages};
@@ -64,7 +64,7 @@ pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
 pub use store::{has_ended, kept_log};
 pub use submit::Answer;
-pub use wording::{ask_again, told};
+pub use wording::{any_of, ask_again, told};
 
 use crate::web::{Access, Routes};
 
@@ -76,7 +76,6 @@ pub fn routes() -> Routes {
         .get("/deploys/{id}/live", SignedIn, show::live)
         .post("/deploys/{id}/approval", SignedIn, approval::decide)
         .post("/deploys/{id}/cancellation", SignedIn, cancellation::cancel)
-        .get("/approvals", SignedIn, inbox::inbox)
         .get("/services/{name}/{environment}/deploy", SignedIn, request::form)
         .post("/services/{name}/{environment}/deploy", SignedIn, request::request)
         .get("/services/{name}/{environment}/restart", SignedIn, change::restart_form)

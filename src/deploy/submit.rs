@@ -1,13 +1,11 @@
 //! Asking for a change: one transaction inserts the deploy, its first events and the audit row. From the moment it
 //! commits, the change is the engine's to carry out, whatever happens to this process.
 
-use sha2::{Digest as _, Sha256};
-
 use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
 use super::plan::Check;
 use super::store::{self, NewDeploy};
 use crate::app::App;
-use crate::auth::{CurrentUser, Identity};
+use crate::auth::CurrentUser;
 use crate::events::{self, Entry, Origin};
 use crate::web::{Error, Result};
 
@@ -40,7 +38,7 @@ pub async fn asked_before(
     environment: &str,
     key: Option<&str>,
 ) -> Result<Option<DeployId>> {
-    let Some(key) = key.and_then(|key| stored_key(&user.identity, key)) else { return Ok(None) };
+    let Some(key) = key.and_then(|key| user.identity.stored_key(key)) else { return Ok(None) };
     let id = sqlx::query_scalar!(
         "select id from deploys where service = $1 and environment = $2 and idempotency_key = $3",
         service,
@@ -52,20 +50,11 @@ pub async fn asked_before(
     Ok(id.map(DeployId))
 }
 
-/// A key is its sender's own: two people who happen to choose the same one ask for two deploys.
-fn stored_key(sender: &Identity, key: &str) -> Option<String> {
-    if key.is_empty() {
-        return None;
-    }
-    let parts = serde_json::json!([sender.issuer, sender.subject, key]);
-    Some(hex::encode(Sha256::digest(parts.to_string())))
-}
-
 /// Stores the request and wakes the engine. The same key answers with the same deploy.
 pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>) -> Result<DeployId> {
     let now = app.clock.now();
     let digest = Digest::of(ask.place, ask.action, ask.policy);
-    let key = stored_key(&user.identity, ask.key);
+    let key = user.identity.stored_key(ask.key);
     let mut tx = app.db.begin().await?;
     let new = NewDeploy {
         place: ask.place,
@@ -138,18 +127,4 @@ async fn give_way(
     let why = format!("{} rolled back with deployment {by} while it rolled out.", user.name);
     store::record(tx, &mut moving, &user.name, &Event::Superseded { why }, now).await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_its_senders_own() {
-        let sender =
-            |subject: &str| Identity { issuer: "https://id.example".into(), subject: subject.into() };
-        assert_eq!(stored_key(&sender("maya"), "1"), stored_key(&sender("maya"), "1"));
-        assert_ne!(stored_key(&sender("maya"), "1"), stored_key(&sender("omar"), "1"));
-        assert_eq!(stored_key(&sender("maya"), ""), None);
-    }
 }

@@ -8,14 +8,17 @@ use crate::web::filters::{clock, short_digest, until};
 
 impl Refusal {
     pub fn sentence(&self) -> String {
+        self.about("deploy")
+    }
+
+    /// The sentence about a thing of another kind that waits for approval ("access request").
+    pub fn about(&self, thing: &str) -> String {
         match self {
-            Self::NotWaiting(state) => {
-                format!("This deploy no longer waits for approval: it is {}.", words(state))
-            }
+            Self::NotWaiting(state) => format!("This {thing} no longer waits for approval: it is {state}."),
             Self::Expired(at) => {
                 format!("This request expired at {}. It has to be asked for again.", clock(*at))
             }
-            Self::OwnRequest => "You asked for this deploy, so somebody else has to approve it.".into(),
+            Self::OwnRequest => format!("You asked for this {thing}, so somebody else has to approve it."),
             Self::NotAnApprover(groups) => {
                 format!("Members of {} can approve this. You are in none of those groups.", any_of(groups))
             }

@@ -16,7 +16,8 @@ use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, Person, access};
 use crate::catalogue::Service;
-use crate::deploy::{self, Action, Ask, State as At};
+use crate::deploy::{Action, Ask, State as At};
+use crate::inbox;
 use crate::kube::Health;
 use crate::web::{Layout, Nav, Result};
 
@@ -71,7 +72,7 @@ pub async fn home(State(app): State<App>, user: CurrentUser, layout: Layout) -> 
     let own: Vec<&Service> =
         catalogue.services().iter().filter(|service| user.groups.contains(&service.team)).collect();
 
-    let (waiting, _) = deploy::waiting(&app, &user, now).await?;
+    let (waiting, _) = inbox::waiting(&app, &user, now).await?;
     let mut mine = mine(&app, &user, &own, now).await?;
     let health: Vec<Health> = mine.iter().map(|row| row.health).collect();
     let lead = wording::lead(&health, waiting.len());

@@ -73,6 +73,15 @@ pub trait Fence: Sync {
     fn stands(&self) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
+/// What a fence says when it was asked who owns the work. Unknown is closed.
+pub fn owned<E: std::fmt::Display>(ours: Result<bool, E>) -> Result<(), Refusal> {
+    match ours {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(stale("somebody else owns this by now")),
+        Err(error) => Err(stale(&format!("who owns this can’t be asked: {error}"))),
+    }
+}
+
 /// The smallest object that gives an adopted Deployment new images. `images` (container to reference) must name
 /// every container whose image the portal owns already, see [`owned_images`].
 pub fn image_patch(namespace: &str, name: &str, images: &BTreeMap<String, String>, marks: &Marks) -> Value {

@@ -6,6 +6,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Resource;
 use kube::api::GetParams;
 use kube::core::{Request, Status};
@@ -81,6 +82,7 @@ impl Place {
             "HorizontalPodAutoscaler" => path::<HorizontalPodAutoscaler>(namespace),
             "Pod" => path::<Pod>(namespace),
             "Job" => path::<Job>(namespace),
+            "RoleBinding" => path::<RoleBinding>(namespace),
             other => {
                 let message = format!("the portal does not write objects of the kind {other:?}");
                 return Err(Refusal::Invalid { fields: Vec::new(), message });

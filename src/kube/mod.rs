@@ -4,9 +4,10 @@
 //! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
 //! A Job that runs once (`job.rs`): made, watched, judged.
 //! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
-//! why it was refused (`refusal.rs`).
+//! why it was refused (`refusal.rs`). Giving somebody a role in a namespace, and taking it back: `bindings.rs`.
 
 pub mod apply;
+pub mod bindings;
 mod call;
 mod client;
 pub mod diagnosis;

@@ -26,6 +26,11 @@ pub enum Refusal {
         resource: String,
         message: String,
     },
+    /// RBAC: nobody hands out rights that they don't hold themselves, unless they may `bind` the role.
+    Escalation {
+        user: String,
+        message: String,
+    },
     /// A ValidatingAdmissionPolicy or a webhook, in its own words.
     Policy {
         policy: String,
@@ -118,6 +123,7 @@ impl Refusal {
             Self::Other { code, .. } => *code >= 500,
             Self::Forbidden { .. }
             | Self::PortalForbidden { .. }
+            | Self::Escalation { .. }
             | Self::Policy { .. }
             | Self::PodSecurity { .. }
             | Self::Quota { .. }
@@ -155,6 +161,9 @@ impl Refusal {
                     things(resource)
                 )
             }
+            Self::Escalation { user, .. } => format!(
+                "{user} may not hand out this role: that takes the right to bind it, or every right that it holds."
+            ),
             Self::Policy { policy, message } if policy.is_empty() => {
                 format!("A policy of the cluster refuses this: {message}")
             }
@@ -205,6 +214,7 @@ impl Refusal {
             Self::PortalForbidden { .. } => {
                 Some(format!("{who} can widen the portal's role in the cluster."))
             }
+            Self::Escalation { .. } => Some(format!("{who} can grant the verb bind on the role.")),
             Self::Policy { policy, .. } if policy.is_empty() => Some(format!("{who} keeps the policies.")),
             Self::Policy { policy, .. } => Some(format!("{who} can change the policy {policy}.")),
             Self::PodSecurity { .. } => {
@@ -280,6 +290,7 @@ fn things(resource: &str) -> &str {
         "services" => "Services",
         "jobs" => "Jobs",
         "pods/log" => "logs",
+        "rolebindings" => "RoleBindings",
         other => other,
     }
 }
@@ -407,6 +418,10 @@ fn forbidden(message: String) -> Refusal {
         .and_then(|(_, rest)| rest.split_once(" resource "))
         .map(|(verb, _)| verb.to_string())
         .unwrap_or_default();
+    if message.contains("is attempting to grant RBAC permissions not currently held") {
+        // `user "U" (groups=[…]) is attempting to …`
+        return Refusal::Escalation { user: after("user \"").unwrap_or_default(), message };
+    }
     let user = after("User \"").unwrap_or_default();
     let resource = after(" resource \"").unwrap_or_default();
     let namespace = after("in the namespace \"").unwrap_or_default();

@@ -36,6 +36,19 @@ pub fn until(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> String 
     }
 }
 
+/// A span of seconds: "8 h", "1 h 30 min", "45 s".
+pub fn span(seconds: i64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<_> = parts.map(|(number, unit)| format!("{number}\u{a0}{unit}")).collect();
+    if words.is_empty() { "0\u{a0}s".into() } else { words.join(" ") }
+}
+
 /// "9 Nov 2026", UTC.
 pub fn day(at: impl Borrow<Timestamp>) -> String {
     at.borrow().to_zoned(TimeZone::UTC).strftime("%-d %b %Y").to_string()
@@ -111,6 +124,15 @@ pub fn short_digest(digest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        let plain = |seconds| span(seconds).replace('\u{a0}', " ");
+        assert_eq!(plain(28_800), "8 h");
+        assert_eq!(plain(5_400), "1 h 30 min");
+        assert_eq!(plain(90_061), "1 d 1 h 1 min 1 s");
+        assert_eq!(plain(0), "0 s");
+    }
 
     #[test]
     fn times_read_as_people_say_them() {

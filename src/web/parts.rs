@@ -18,6 +18,8 @@ struct Sample {
 }
 
 struct Ask {
+    kind: &'static str,
+    symbol: &'static str,
     href: String,
     title: String,
     tier: String,
@@ -46,6 +48,8 @@ fn every_part_is_drawn_and_escapes_what_it_is_given() {
         at: "2026-11-23T14:02:00Z".parse().unwrap(),
         diffs: vec![Diff::of("Deployment checkout-api", "replicas: 10\n", "replicas: 12\n", 2)],
         ask: Ask {
+            kind: "Deploy",
+            symbol: "rocket",
             href: "/deploys/4812".into(),
             title: "checkout-api v1.0.0 to v1.1.0".into(),
             tier: "T0".into(),

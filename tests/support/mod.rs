@@ -193,6 +193,14 @@ development = true
 [access]
 platform = ["platform"]
 
+[[access.role]]
+name = "edit"
+description = "Deploy, restart and scale"
+cluster_role = "edit"
+environments = ["staging"]
+approvers = ["{{team}}-managers"]
+# of the role
+
 [catalogue]
 paths = ["demo/catalogue"]
 

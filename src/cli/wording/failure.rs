@@ -37,6 +37,9 @@ impl Failure {
             Self::NobodyToAsk { what, .. } => {
                 format!("{} is missing, and this is no terminal where you could be asked.", capitalised(what))
             }
+            Self::OptionsMissing { .. } => {
+                "Something is missing, and this is no terminal where you could be asked.".into()
+            }
             Self::NotAgreed => "Nothing was changed.".into(),
             Self::Nothing { what, .. } => what.clone(),
             Self::Usage(what) => format!("{}.", clean(what).trim_end_matches('.')),
@@ -82,6 +85,7 @@ impl Failure {
             Self::NobodyToAsk { flag, choices, .. } => {
                 vec![format!("Give {flag}, one of: {}.", choices.join(", "))]
             }
+            Self::OptionsMissing { flags } => vec![clean(&format!("Give {}.", flags.join(", ")))],
             Self::Nothing { mend, .. } => vec![mend.clone()],
             Self::Usage(_) => vec!["platform --help says more.".into()],
             Self::Timeout { id, .. } | Self::Interrupted { id } => {

@@ -19,6 +19,19 @@ const tokenOfMaya = async (world) => {
   return `/settings/tokens/${id}/revocation`;
 };
 
+/** An access request that noor made, in a state of her choice. */
+const accessThat = (state, detail) => async (world) => {
+  const { sub } = world.person('noor');
+  const filled = JSON.stringify({ state, ...detail });
+  const id = await world.sql(`insert into grants (requester, issuer, subject, place, terms, seconds, reason, contact, digest, state, detail, requested, ended, wake)
+    select person, issuer, subject, jsonb_build_object('team', 'payments', 'environment', 'staging', 'production', false, 'cluster', 'demo', 'namespace', 'payments-staging'),
+      jsonb_build_object('role', 'edit', 'cluster_role', 'edit', 'approvers', jsonb_build_array('payments-managers'), 'longest_seconds', 28800), 28800,
+      'The certificate changes tonight, and pods may need a restart.', '@noor', 'seen', '${state}', '${filled.replaceAll("'", "''")}', now(), case when '${state}' = 'ended' then now() end, now() + interval '1 hour'
+    from sessions where subject = '${sub}' limit 1
+    on conflict do nothing returning id`) || await world.sql(`select max(id) from grants where state = '${state}'`);
+  return `/access/${id}`;
+};
+
 /** route → who looks, and the pages that show it. `status` where it is meant to refuse. */
 const PAGES = {
   '/': [['home', 'maya', '/'], ['home-empty', 'noor', '/']],
@@ -36,6 +49,9 @@ const PAGES = {
   '/deploys': [['deploys', 'maya', '/deploys'], ['deploys-none', 'noor', '/deploys']],
   '/deploys/{id}': [['deploy-done', 'maya', deployThat('succeeded')], ['deploy-failed', 'maya', deployThat('failed')], ['deploy-withdrawn', 'maya', deployThat('cancelled')], ['deploy-rejected', 'omar', deployThat('rejected')], ['migration-done', 'maya', deployThat('succeeded', "and action ->> 'kind' = 'migrate'")], ['deploy-missing', 'maya', '/deploys/999999', 404]],
   '/approvals': [['approvals', 'omar', '/approvals'], ['approvals-none', 'noor', '/approvals']],
+  '/access': [['access-none', 'noor', '/access'], ['access', 'omar', '/access']],
+  '/access/new': [['access-new', 'noor', '/access/new?service=checkout-api&environment=staging'], ['access-new-open', 'noor', '/access/new']],
+  '/access/{id}': [['access-waiting', 'omar', accessThat('requested', { expires: '2100-01-01T00:00:00Z' })], ['access-ended', 'noor', accessThat('ended', { why: { end: 'early', by: 'Omar Haddad' } })], ['access-missing', 'maya', '/access/999999', 404]],
   '/audit': [['audit', 'petra', '/audit'], ['audit-missing', 'maya', '/audit', 404]],
   '/catalogue/problems': [['catalogue-problems', 'petra', '/catalogue/problems']],
   '/settings/tokens': [['tokens', 'maya', '/settings/tokens']],
