@@ -111,9 +111,18 @@ async fn restart(user: &UserClient, namespace: &str, id: &str) -> apply::Applied
 async fn taken_over(sandbox: &Sandbox) -> Api<Deployment> {
     let deployments = made_by_kubectl(sandbox).await;
     let agreed = listed(&holders(&deployments.get("web").await.unwrap())).unwrap();
-    take_over(&sandbox.maya(), &sandbox.namespace, "web", &images(V2), &agreed, &marks("1"), &Open)
-        .await
-        .unwrap();
+    take_over(
+        &sandbox.maya(),
+        &sandbox.namespace,
+        "web",
+        &images(V2),
+        &images(V1),
+        &agreed,
+        &marks("1"),
+        &Open,
+    )
+    .await
+    .unwrap();
     deployments
 }
 
@@ -133,7 +142,9 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
 
     // Agreed to for somebody else: nothing is forced.
     let refusal =
-        take_over(&maya, namespace, "web", &images(V2), "kubectl-set", &marks("1"), &Open).await.unwrap_err();
+        take_over(&maya, namespace, "web", &images(V2), &images(V1), "kubectl-set", &marks("1"), &Open)
+            .await
+            .unwrap_err();
     assert!(matches!(refusal, Refusal::Conflict { .. }), "{refusal:?}");
     assert!(runs_images(&deployments.get("web").await.unwrap(), &images(V3)));
 
@@ -144,7 +155,9 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
         [format!("-image: {V3}"), format!("+image: {V2}"),]
     );
     let agreed = listed(&managers).unwrap();
-    let applied = take_over(&maya, namespace, "web", &images(V2), &agreed, &marks("1"), &Open).await.unwrap();
+    let applied = take_over(&maya, namespace, "web", &images(V2), &images(V1), &agreed, &marks("1"), &Open)
+        .await
+        .unwrap();
     let after = deployments.get("web").await.unwrap();
     assert_eq!(applied.generation, before.metadata.generation.unwrap() + 1);
     assert!(carries_marker(&after, "1") && runs_images(&after, &images(V2)));

@@ -22,6 +22,7 @@ mod logs;
 mod migrations;
 mod pages;
 mod program_sign_in;
+mod races;
 mod refreshed;
 mod registry;
 mod sign_in;

@@ -93,13 +93,13 @@ async fn images(
     let mut images = seen.workload.as_ref().map(apply::owned_images).unwrap_or_default();
     images.extend(change.images.clone());
     let (namespace, workload) = (&deploy.place.namespace, &change.workload);
+    let replaces = &change.replaces;
     match &change.take_over {
         // The one write with force, agreed to on the form. Every later one goes without.
-        Some(agreed) => apply::take_over(user, namespace, workload, &images, agreed, &marks, fence).await,
-        None => {
-            let patch = apply::image_patch(namespace, workload, &images, &marks);
-            apply::apply(user, &patch, apply::FIELD_MANAGER, fence).await
+        Some(agreed) => {
+            apply::take_over(user, namespace, workload, &images, replaces, agreed, &marks, fence).await
         }
+        None => apply::set_images(user, namespace, workload, &images, replaces, &marks, fence).await,
     }
 }
 

@@ -227,7 +227,12 @@ async fn landed(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         generation: workload.metadata.generation.unwrap_or_default(),
         marked: true,
     });
-    Ok(Look { workload, ..Look::only(Seen::Landed(written)) })
+    let overtaken = match (&workload, deploy.action.change()) {
+        (Some(live), Some(change)) => !apply::replaceable(live, &change.replaces, &change.images),
+        _ => false,
+    };
+    let decisive = if written.is_none() && overtaken { Seen::Overtaken } else { Seen::Landed(written) };
+    Ok(Look { workload, ..Look::only(decisive) })
 }
 
 /// As [`landed`]: is the Job there, and ours?

@@ -27,6 +27,8 @@ pub enum Seen {
     Gate { ahead: Option<DeployId>, verdict: Result<(), Moved> },
     /// Applying: whether our write is in the cluster already (a reply may have been lost).
     Landed(Option<Written>),
+    /// Applying: something else runs than what was to be replaced.
+    Overtaken,
     /// Rolling out or verifying.
     Rollout { status: Rollout, reason: Option<Reason>, soak: Result<(), String> },
     /// A migration that runs. `stands`: it is not merely young.
@@ -97,6 +99,9 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             Step::Record(Event::Failed { why: wording::NOBODY_KNOWS.into(), reason: None })
         }
         (State::Applying { .. }, Seen::Landed(None)) => Step::Write,
+        (State::Applying { .. }, Seen::Overtaken) => {
+            Step::Record(Event::Superseded { why: Moved::Running.sentence() })
+        }
 
         (State::RollingOut { stopped_by, .. }, Seen::Job { status, reason, stands }) => {
             migrating(stopped_by.as_deref(), status, reason.as_ref(), *stands, now)

@@ -162,15 +162,33 @@ pub async fn apply(
     write(user, &place, PatchParams::apply(manager), |_| Ok(object.clone()), fence).await
 }
 
-/// Takes the images over from whoever holds them, as agreed on the form: an apply with force that carries nothing
-/// but these images and the deploy's marks. `agreed` are the managers that the form named, as [`ownership::listed`]
-/// gives them; if somebody else holds an image by now, or a repository keeps the object, nothing is forced. Later
-/// applies need no force.
+/// Gives an adopted Deployment new images, in place of those that `replaces` names (container to reference; empty:
+/// whatever runs). Where something else runs by now, nothing is written: the answer is [`Refusal::Stale`].
+pub async fn set_images(
+    user: &UserClient,
+    namespace: &str,
+    name: &str,
+    images: &BTreeMap<String, String>,
+    replaces: &BTreeMap<String, String>,
+    marks: &Marks,
+    fence: &impl Fence,
+) -> Result<Applied, Refusal> {
+    let object = image_patch(namespace, name, images, marks);
+    let onto = |before: Option<&Value>| still_replaces(before, replaces, images).map(|()| object.clone());
+    write(user, &Place::of(&object)?, PatchParams::apply(FIELD_MANAGER), onto, fence).await
+}
+
+/// As [`set_images`], and takes them over from whoever holds them, as agreed on the form: an apply with force that
+/// carries nothing but these images and the deploy's marks. `agreed` are the managers that the form named, as
+/// [`ownership::listed`] gives them; if somebody else holds an image by now, or a repository keeps the object, nothing
+/// is forced. Later applies need no force.
+#[expect(clippy::too_many_arguments, reason = "what set_images takes, and what was agreed")]
 pub async fn take_over(
     user: &UserClient,
     namespace: &str,
     name: &str,
     images: &BTreeMap<String, String>,
+    replaces: &BTreeMap<String, String>,
     agreed: &str,
     marks: &Marks,
     fence: &impl Fence,
@@ -178,6 +196,7 @@ pub async fn take_over(
     let object = image_patch(namespace, name, images, marks);
     let place = Place::of(&object)?;
     let unless_strangers_hold_it = |before: Option<&Value>| {
+        still_replaces(before, replaces, images)?;
         let live = before.and_then(deployment).ok_or_else(|| not_found(&place))?;
         let strangers: Vec<Holder> =
             images.keys().flat_map(|container| strangers(&live, container, agreed)).collect();
@@ -185,6 +204,27 @@ pub async fn take_over(
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();
     write(user, &place, params, unless_strangers_hold_it, fence).await
+}
+
+/// Whether these images still run and can be replaced, or the new ones run already.
+pub fn replaceable(
+    live: &Deployment,
+    replaces: &BTreeMap<String, String>,
+    images: &BTreeMap<String, String>,
+) -> bool {
+    runs_images(live, replaces) || runs_images(live, images)
+}
+
+fn still_replaces(
+    before: Option<&Value>,
+    replaces: &BTreeMap<String, String>,
+    images: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
+    let live = before.and_then(deployment);
+    if live.is_none_or(|live| replaceable(&live, replaces, images)) {
+        return Ok(());
+    }
+    Err(stale("something else runs by now"))
 }
 
 /// Who holds the image of a container and was not named when the person agreed.

@@ -80,12 +80,6 @@ impl Process {
         self.signal("-CONT");
     }
 
-    /// The polite end: what is open is finished.
-    pub fn end(&mut self) {
-        self.signal("-TERM");
-        self.child.wait().unwrap();
-    }
-
     fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
