@@ -19,6 +19,7 @@ pub fn did(action: &str) -> String {
         "deploy.reject" | "approval.reject" => "Rejected a deploy",
         "session.begin" => "Signed in",
         "session.end" => "Signed out",
+        "session.end_by_provider" => "Was signed out by the identity provider",
         "token.mint" => "Made a token",
         "token.revoke" => "Revoked a token",
         "logs.read" => "Read logs",

@@ -3,9 +3,9 @@
 //! the program that holds the PKCE verifier.
 
 use askama::Template;
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
 use axum_extra::extract::Form;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,8 +18,8 @@ use url::{Host, Url};
 use utoipa::ToSchema;
 
 use super::program::{self, AccessToken, CLIENT, Denied, OauthError};
-use super::session::Secret;
-use super::{CurrentUser, Person, Scope, token, wording};
+use super::session::{Secret, SessionKey};
+use super::{CurrentUser, Person, Scope, guard, session, token, wording};
 use crate::app::App;
 use crate::events::Origin;
 use crate::web::{Error, FormTarget, Layout, Nav, Result, VerifiedForm};
@@ -117,6 +117,7 @@ pub struct Decision {
 pub async fn decide(
     State(app): State<App>,
     user: CurrentUser,
+    Extension(session): Extension<SessionKey>,
     form: VerifiedForm<Decision>,
 ) -> Result<Redirect> {
     let Decision { wanted, decision } = form.into_inner();
@@ -128,6 +129,7 @@ pub async fn decide(
     let code = Secret::random();
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
+    let from = session::provider_sid(&mut tx, session).await?.ok_or_else(guard::signed_out)?;
     if token::count_open(&mut tx, &user.identity, now).await? >= token::MOST {
         return Err(Error::Conflict(token::Refusal::TooMany(token::MOST).sentence()));
     }
@@ -136,14 +138,15 @@ pub async fn decide(
         .await?;
     let key = Sha256::digest(code.expose());
     sqlx::query!(
-        "insert into authorization_codes (code_hash, challenge, redirect_uri, host, person, expires)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into authorization_codes (code_hash, challenge, redirect_uri, host, person, expires, provider_sid)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         key.as_slice(),
         wanted.code_challenge,
         wanted.redirect_uri,
         program::host(&wanted.host),
         Stored(&*user) as _,
         (now + PATIENCE).to_sqlx() as _,
+        from.sid,
     )
     .execute(&mut *tx)
     .await?;
@@ -193,7 +196,7 @@ pub async fn token(
     // Taken away whatever comes of it: a code is good for one try.
     let taken = sqlx::query!(
         r#"delete from authorization_codes where code_hash = $1
-           returning challenge, redirect_uri, host, person as "person: Stored<Person>", expires"#,
+           returning challenge, redirect_uri, host, provider_sid, person as "person: Stored<Person>", expires"#,
         key.as_slice(),
     )
     .fetch_optional(&mut *tx)
@@ -206,7 +209,9 @@ pub async fn token(
     });
     let answer = match good {
         Some(good) => {
-            Json(program::let_in(&mut tx, good.person.0, &origin, &good.host, now).await?).into_response()
+            let sid = good.provider_sid.as_deref();
+            Json(program::let_in(&mut tx, good.person.0, sid, &origin, &good.host, now).await?)
+                .into_response()
         }
         None => Denied::OddCode.into_response(),
     };

@@ -2,9 +2,9 @@
 //! on `/device` and says yes, and the program, which has been asking, gets its token.
 
 use askama::Template;
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Json};
 use axum_extra::extract::Form;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 
 use super::limit::Unhurried;
 use super::program::{self, AccessToken, CLIENT, Denied, OauthError};
-use super::session::Secret;
-use super::{CurrentUser, Person, Scope, token, wording};
+use super::session::{Secret, SessionKey};
+use super::{CurrentUser, Person, Scope, guard, session, token, wording};
 use crate::app::App;
 use crate::events::Origin;
 use crate::web::{Error, Layout, Nav, Result, VerifiedForm};
@@ -141,7 +141,7 @@ pub async fn token(
     let key = hash(&form.device_code);
     let mut tx = app.db.begin().await?;
     let asked = sqlx::query!(
-        r#"select host, expires, polled, allowed, person as "person: Stored<Person>"
+        r#"select host, expires, polled, allowed, provider_sid, person as "person: Stored<Person>"
            from device_requests where device_hash = $1 for update"#,
         key,
     )
@@ -153,7 +153,8 @@ pub async fn token(
     let done = match (answer, asked.person) {
         (Ok(()), Some(person)) => {
             forget(&mut tx, &key).await?;
-            let token = program::let_in(&mut tx, person.0, &origin, &asked.host, now).await?;
+            let sid = asked.provider_sid.as_deref();
+            let token = program::let_in(&mut tx, person.0, sid, &origin, &asked.host, now).await?;
             Json(token).into_response()
         }
         (Ok(()), None) => Denied::Pending.into_response(),
@@ -288,6 +289,7 @@ pub async fn decide(
     State(app): State<App>,
     _: Unhurried,
     user: CurrentUser,
+    Extension(session): Extension<SessionKey>,
     layout: Layout,
     form: VerifiedForm<Decision>,
 ) -> Result<Html<String>> {
@@ -296,16 +298,18 @@ pub async fn decide(
     let code = read_user_code(&user_code).ok_or(Error::NotFound)?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
+    let from = session::provider_sid(&mut tx, session).await?.ok_or_else(guard::signed_out)?;
     if allowed && token::count_open(&mut tx, &user.identity, now).await? >= token::MOST {
         return Err(Error::Conflict(token::Refusal::TooMany(token::MOST).sentence()));
     }
     let decided = sqlx::query!(
-        "update device_requests set allowed = $2, person = $3
+        "update device_requests set allowed = $2, person = $3, provider_sid = $5
          where user_code = $1 and expires > $4 and allowed is null",
         code,
         allowed,
         Stored(&*user) as _,
         now.to_sqlx() as _,
+        from.sid,
     )
     .execute(&mut *tx)
     .await?;

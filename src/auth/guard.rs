@@ -30,8 +30,7 @@ pub async fn require_signed_in(request: Request, next: Next) -> Response {
         return database_away().into_response();
     }
     if request.method() != Method::GET {
-        return Error::Forbidden("Your sign-in has ended. Sign in again; nothing was changed.".into())
-            .into_response();
+        return signed_out().into_response();
     }
     if request.headers().contains_key("hx-request") {
         return sign_in_whole_page(request.headers());
@@ -47,6 +46,10 @@ fn sign_in_whole_page(headers: &HeaderMap) -> Response {
     let here = page.map(|url| url[Position::BeforePath..Position::AfterQuery].to_string());
     let to = Target::or_home(here.as_deref()).on("/sign-in");
     (StatusCode::UNAUTHORIZED, [("hx-redirect", to)]).into_response()
+}
+
+pub fn signed_out() -> Error {
+    Error::Forbidden("Your sign-in has ended. Sign in again; nothing was changed.".into())
 }
 
 /// Nobody is signed out because the database is away: the cookie is good again once it is back.

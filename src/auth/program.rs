@@ -97,16 +97,19 @@ pub fn name(host: &str) -> String {
     if host.is_empty() { "platform".into() } else { format!("platform on {host}") }
 }
 
-/// Makes the program's token: all that the person may do, for 30 days.
+/// Makes the program's token: all that the person may do, for 30 days, or until the provider ends the session that the
+/// person let it in from.
 pub async fn let_in(
     tx: &mut PgConnection,
     person: Person,
+    provider_sid: Option<&str>,
     origin: &Origin,
     host: &str,
     now: Timestamp,
 ) -> sqlx::Result<AccessToken> {
     let wanted = Wanted { name: name(host), scopes: Scopes::all(), days: DAYS };
     let (token, secret) = token::mint(tx, &Arc::new(person), origin, &wanted, now).await?;
+    token::tie(tx, &token, provider_sid).await?;
     Ok(AccessToken {
         access_token: secret.expose().into(),
         token_type: "Bearer".into(),

@@ -21,9 +21,9 @@ use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use super::guard::IsPlatform;
@@ -123,7 +123,7 @@ impl Sessions {
         self.ended.notify_waiters();
     }
 
-    fn forget_all(&self) {
+    pub fn forget_all(&self) {
         self.known.invalidate_all();
         self.ended.notify_waiters();
     }
@@ -281,6 +281,23 @@ pub async fn begin(
         app.sessions.forget(&key).await;
     }
     Ok(secret)
+}
+
+/// The provider's session behind this one, for what is let in from it. It is held until the caller commits: a logout
+/// that comes meanwhile waits, and then finds what was let in. `None`: the session ended just now.
+pub async fn provider_sid(tx: &mut PgConnection, key: SessionKey) -> sqlx::Result<Option<ProviderSid>> {
+    sqlx::query_as!(
+        ProviderSid,
+        "select provider_sid as sid from sessions where id_hash = $1 for share",
+        key.0.as_slice()
+    )
+    .fetch_optional(tx)
+    .await
+}
+
+/// As the provider calls its session; some providers do not.
+pub struct ProviderSid {
+    pub sid: Option<String>,
 }
 
 /// Ends one session on every replica. Gives its ID token, by which the provider knows whom to sign out.

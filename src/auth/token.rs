@@ -166,6 +166,14 @@ pub async fn mint(
     Ok((token, secret))
 }
 
+/// Ties a new token to the provider's session it was let in from: a logout of that session ends it.
+pub async fn tie(tx: &mut PgConnection, token: &Token, provider_sid: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query!("update tokens set provider_sid = $2 where id = $1", token.id, provider_sid)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// How many tokens of a person still count.
 pub async fn count_open(db: &mut PgConnection, owner: &Identity, now: Timestamp) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
