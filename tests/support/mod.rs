@@ -7,6 +7,8 @@ pub mod cluster;
 mod database;
 pub mod desk;
 pub mod forger;
+pub mod keycloak;
+pub mod mutations;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
