@@ -90,7 +90,7 @@ async fn works(program: &Browser) -> bool {
 /// Action, target and detail of what the trail has about ends, oldest first.
 async fn ends(world: &World) -> Vec<(String, String, Value)> {
     sqlx::query_as(
-        "select action, target, detail from audit where action in ('session.end_by_provider', 'token.revoke') order by id",
+        "select action, target, detail from audit where action in ('session.end_by_provider', 'token.end_by_provider') order by id",
     )
     .fetch_all(&world.app.db)
     .await
@@ -124,7 +124,7 @@ async fn a_session_that_is_over_takes_along_what_came_from_it() {
     assert!(works(&script).await, "a personal token lives on");
     let [(session, who, detail), (token, name, _), _] = &ends(&world).await[..] else { panic!() };
     assert_eq!((session.as_str(), who.as_str()), ("session.end_by_provider", "maya"));
-    assert_eq!((token.as_str(), name.as_str()), ("token.revoke", "platform on maya's laptop"));
+    assert_eq!((token.as_str(), name.as_str()), ("token.end_by_provider", "platform on maya's laptop"));
     assert_eq!(detail, &json!({ "sessions": 1 }));
 }
 

@@ -22,6 +22,7 @@ pub fn did(action: &str) -> String {
         "session.end_by_provider" => "Was signed out by the identity provider",
         "token.mint" => "Made a token",
         "token.revoke" => "Revoked a token",
+        "token.end_by_provider" => "Lost a token by a sign-out at the identity provider",
         "logs.read" => "Read logs",
         "logs.download" => "Downloaded logs",
         "audit.export" => "Exported the audit trail",

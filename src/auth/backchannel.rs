@@ -177,7 +177,7 @@ async fn end(tx: &mut PgConnection, issuer: &str, whose: &Whose) -> sqlx::Result
     })
 }
 
-/// A row for each person's browsers, and one for each token, as if it had been revoked by hand.
+/// A row for each person's browsers, and one for each token, as there was when it was made.
 async fn record(tx: &mut PgConnection, ended: &Ended, origin: &Origin, now: Timestamp) -> sqlx::Result<()> {
     let mut browsers: BTreeMap<_, (&Person, u32)> = BTreeMap::new();
     for person in &ended.sessions {
@@ -194,10 +194,10 @@ async fn record(tx: &mut PgConnection, ended: &Ended, origin: &Origin, now: Time
     }
     for (id, name, person) in &ended.tokens {
         let entry = Entry {
-            action: "token.revoke",
+            action: "token.end_by_provider",
             target: name.clone(),
             outcome: "done",
-            detail: json!({ "token": id, "by": "the identity provider" }),
+            detail: json!({ "token": id }),
         };
         events::audit(tx, person, origin, now, entry).await?;
     }

@@ -56,7 +56,7 @@ impl<'t> Jwt<'t> {
             (None, _) => true,
             (Some(kid), id) => kid.as_str() == id.map(|id| id.as_str()),
         };
-        let mut fitting = keys.keys().iter().filter(named).filter(|key| fits(*key, &algorithm));
+        let mut fitting = keys.keys().iter().filter(named).filter(|key| fits(key, &algorithm));
         match (fitting.next(), fitting.next()) {
             (None, _) => Err(SignatureVerificationError::NoMatchingKey),
             (Some(key), None) => key.verify_signature(&algorithm, self.message.as_bytes(), &self.signature),

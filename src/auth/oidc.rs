@@ -4,6 +4,8 @@
 //! What a provider publishes about itself is asked for when first needed and kept for an hour, so the portal
 //! starts, and serves people who are signed in, while the provider is away.
 
+mod http;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,17 +18,18 @@ use openidconnect::core::{
     CoreSubjectIdentifierType,
 };
 use openidconnect::{
-    AccessToken, AdditionalClaims, AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode,
-    ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndSessionUrl, HttpRequest, HttpResponse,
-    IdTokenVerifier, IssuerUrl, LogoutRequest, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
-    PkceCodeVerifier, PostLogoutRedirectUrl, ProviderMetadata, RedirectUrl, Scope,
-    SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
+    AccessToken, AdditionalClaims, AdditionalProviderMetadata, AuthType, AuthorizationCode,
+    ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndSessionUrl, IdTokenVerifier, IssuerUrl,
+    LogoutRequest, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl,
+    ProviderMetadata, RedirectUrl, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse,
+    UserInfoClaims,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use self::http::Http;
 use super::Identity;
 use super::claims::{self, Claims};
 use super::jwt::{ALGORITHMS, Jwt, SKEW};
@@ -41,8 +44,6 @@ const LATELY: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// An unknown key id refreshes the keys at most this often: anybody can send one.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// No answer of a provider is anywhere near this.
-const MAX_ANSWER: usize = 1024 * 1024;
 
 type Metadata = ProviderMetadata<
     Extra,
@@ -457,52 +458,4 @@ fn refused_code<E: std::error::Error + Send + Sync + 'static>(
 
 fn text(claims: &Claims, name: &str) -> Option<String> {
     claims.get(name).and_then(Value::as_str).map(Into::into)
-}
-
-/// HTTP towards the provider: no redirects, a time limit, a size limit.
-struct Http(reqwest::Client);
-
-#[derive(Debug, thiserror::Error)]
-enum HttpError {
-    #[error("no answer")]
-    Send(#[from] reqwest::Error),
-    #[error("an answer of over {MAX_ANSWER} bytes")]
-    TooLong,
-    #[error("an answer that is not HTTP")]
-    Odd(#[from] http::Error),
-}
-
-impl Http {
-    fn new() -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(Duration::from_secs(8))
-            .user_agent("pilothouse")
-            .build()?;
-        Ok(Self(client))
-    }
-
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let mut answer = self.0.execute(request.try_into()?).await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(HttpError::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut response = http::Response::builder().status(answer.status()).body(body)?;
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        Ok(response)
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = HttpError;
-    type Future = futures::future::BoxFuture<'c, Result<HttpResponse, HttpError>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
 }
