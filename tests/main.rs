@@ -1,7 +1,8 @@
 //! One test binary: a module per slice, and the support they share.
 //!
-//! Tests run against a real Postgres (`DATABASE_URL`) and a real cluster (`PILOTHOUSE_TEST_STATE`, the folder
-//! that `bin/cluster` keeps). What is missing makes a test fail: nothing is skipped. `bin/test` sets both.
+//! Tests run against a real Postgres (`DATABASE_URL`), a real cluster (`PILOTHOUSE_TEST_STATE`, the folder that
+//! `bin/cluster` keeps) and a real identity provider (`PILOTHOUSE_TEST_KEYCLOAK`, its address). What is missing makes a
+//! test fail: nothing is skipped. `bin/test` sets all three.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
 
@@ -11,11 +12,13 @@ mod api_deploys;
 mod apply;
 mod audit;
 mod authorization;
+mod backchannel;
 mod catalogue;
 mod cli;
 mod cli_refresh;
 mod deploys;
 mod faults;
+mod keycloak;
 mod kube_cluster;
 mod kube_rules;
 mod logs;

@@ -22,14 +22,14 @@ pub async fn ask(program: &Browser, path: &str, form: &[(&str, &str)]) -> (u16, 
     (page.status.as_u16(), serde_json::from_str(&page.text).unwrap_or_else(|_| panic!("{}", page.text)))
 }
 
-async fn begin(program: &Browser) -> Value {
+pub async fn begin(program: &Browser) -> Value {
     let form = [("client_id", "platform-cli"), ("host", "maya's laptop")];
     let (status, code) = ask(program, "/api/v1/device/code", &form).await;
     assert_eq!(status, 200, "{code}");
     code
 }
 
-async fn poll(program: &Browser, code: &Value) -> (u16, Value) {
+pub async fn poll(program: &Browser, code: &Value) -> (u16, Value) {
     let form = [("grant_type", GRANT), ("device_code", code["device_code"].as_str().unwrap())];
     ask(program, "/api/v1/device/token", &form).await
 }
@@ -139,6 +139,17 @@ fn query(change: &[(&str, &str)]) -> Vec<(String, String)> {
 fn address(pairs: &[(String, String)]) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     format!("/authorize?{query}")
+}
+
+/// What the program fetches its token with, once the person in this browser said yes.
+pub async fn grant(browser: &Browser) -> [(&'static str, String); 4] {
+    let code = parameter(say(browser, "allow").await.location(), "code");
+    [
+        ("grant_type", "authorization_code".into()),
+        ("code", code),
+        ("code_verifier", VERIFIER.into()),
+        ("redirect_uri", BACK.into()),
+    ]
 }
 
 async fn say(browser: &Browser, decision: &str) -> Page {

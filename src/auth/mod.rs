@@ -15,16 +15,21 @@
 //! Programs show a token instead (`token.rs`; `bearer.rs` turns it into the same [`CurrentUser`], on the API only).
 //! A person makes one on the settings page (`tokens_page.rs`), or lets a program in that asks for one (`program.rs`):
 //! by a code (`device.rs`) or by the browser beside it (`authorize.rs`). The program then refreshes (`grant.rs`).
+//!
+//! What began at the provider also ends there: it tells `backchannel.rs` of sessions that are over.
 
 pub mod access;
 pub mod authorize;
+mod backchannel;
 mod bearer;
 mod claims;
 mod current_user;
 pub mod device;
 pub mod grant;
 mod guard;
+mod jwt;
 mod limit;
+mod logout_token;
 mod next;
 mod oidc;
 mod program;
@@ -53,7 +58,7 @@ pub use scope::{Scope, Scopes};
 pub use session::Sessions;
 pub use streams::{Place, StreamDoor, Streams};
 
-use crate::web::{Access, Routes};
+use crate::web::{Access, BACKCHANNEL_LOGOUT, Routes};
 
 pub fn routes() -> Routes {
     Routes::default()
@@ -62,6 +67,7 @@ pub fn routes() -> Routes {
         .get("/auth/callback", Access::Public, sign_in::callback)
         .post("/sign-out", Access::Public, sign_out::sign_out)
         .get("/signed-out", Access::Public, sign_out::signed_out)
+        .post(BACKCHANNEL_LOGOUT, Access::Public, backchannel::logout)
         .get("/settings/tokens", Access::SignedIn, tokens_page::show)
         .post("/settings/tokens", Access::SignedIn, tokens_page::mint)
         .get("/settings/tokens/{id}/revocation", Access::SignedIn, tokens_page::revocation)

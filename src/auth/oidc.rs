@@ -4,57 +4,49 @@
 //! What a provider publishes about itself is asked for when first needed and kept for an hour, so the portal
 //! starts, and serves people who are signed in, while the provider is away.
 
+mod http;
 mod renew;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, anyhow};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
+use anyhow::{Context, anyhow, ensure};
+use jiff::Timestamp;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
     CoreGenderClaim, CoreGrantType, CoreIdToken, CoreJsonWebKey, CoreJsonWebKeySet,
-    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
-    CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
+    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
+    CoreSubjectIdentifierType,
 };
 use openidconnect::{
-    AccessToken, AdditionalClaims, AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode,
-    ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndSessionUrl, HttpRequest, HttpResponse,
-    IdTokenVerifier, IssuerUrl, LogoutRequest, Nonce, NonceVerifier, OAuth2TokenResponse, PkceCodeChallenge,
-    PkceCodeVerifier, PostLogoutRedirectUrl, ProviderMetadata, RedirectUrl, Scope,
-    SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
+    AccessToken, AdditionalClaims, AdditionalProviderMetadata, AuthType, AuthorizationCode,
+    ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndSessionUrl, IdTokenVerifier, IssuerUrl,
+    LogoutRequest, Nonce, NonceVerifier, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
+    PostLogoutRedirectUrl, ProviderMetadata, RedirectUrl, Scope, SignatureVerificationError,
+    SubjectIdentifier, TokenResponse, UserInfoClaims,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use url::Url;
 
+use self::http::Http;
 pub use self::renew::NotRenewed;
 use super::Identity;
 use super::claims::{self, Claims};
+use super::jwt::{ALGORITHMS, Jwt, SKEW};
+use super::logout_token::{self, Logout};
 use super::seal::Seal;
 use crate::config::{Config, Oidc};
 
-/// What a token may be signed with. Never `none`, and never HS*: a shared secret signs for both sides.
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-    CoreJwsSigningAlgorithm::EdDsa,
-];
-/// How far the provider's clock may be off.
-const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// Discovery and keys are asked for again after this long.
 const FRESH: Duration = Duration::from_secs(3_600);
+/// Before somebody is sent there, the provider must have answered this lately.
+const LATELY: Duration = Duration::from_secs(5);
 /// After a failure nobody waits for another try before this.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// An unknown key id refreshes the keys at most this often: anybody can send one.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// No answer of a provider is anywhere near this.
-const MAX_ANSWER: usize = 1024 * 1024;
 
 type Metadata = ProviderMetadata<
     Extra,
@@ -115,14 +107,27 @@ pub struct Provider {
     development: bool,
     http: Http,
     known: Mutex<Known>,
+    /// Held by whoever asks the provider: one asks for all, and nobody else waits who has an answer.
+    asking: tokio::sync::Mutex<()>,
 }
 
-/// The last answer and when to ask again, the last failure and when to try again, the last extra look at the keys.
+/// The last answer, the last failure, the last extra look at the keys, and when each was.
 #[derive(Default)]
 struct Known {
     metadata: Option<(Arc<Metadata>, Instant)>,
     failed: Option<(String, Instant)>,
     keys_asked: Option<Instant>,
+}
+
+impl Known {
+    /// What needs no asking: what was heard within this time, or a failure of a moment ago.
+    fn answer(&self, within: Duration) -> Option<Result<Arc<Metadata>, String>> {
+        match (&self.metadata, &self.failed) {
+            (Some((metadata, at)), _) if at.elapsed() < within => Some(Ok(metadata.clone())),
+            (_, Some((why, at))) if at.elapsed() < RETRY_AFTER => Some(Err(why.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// What must be kept between the way there and the way back.
@@ -169,12 +174,13 @@ impl Provider {
             development: oidc.development,
             http: Http::new()?,
             known: Mutex::default(),
+            asking: Default::default(),
         })
     }
 
     /// Whether somebody could sign in now.
     pub async fn is_there(&self) -> Result<(), Failure> {
-        self.metadata().await.map(drop)
+        self.heard(LATELY).await.map(drop)
     }
 
     pub fn issuer(&self) -> &str {
@@ -187,7 +193,7 @@ impl Provider {
 
     /// Where to send a person who wants to sign in.
     pub async fn depart(&self) -> Result<Departure, Failure> {
-        let metadata = self.metadata().await?;
+        let metadata = self.heard(LATELY).await?;
         let (challenge, pkce) = PkceCodeChallenge::new_random_sha256();
         let client = CoreClient::from_provider_metadata((*metadata).clone(), self.client_id.clone(), None)
             .set_redirect_uri(self.redirect.clone());
@@ -272,34 +278,48 @@ impl Provider {
 
     /// What the provider says about itself, asked again once it is old. An old answer beats none.
     async fn metadata(&self) -> Result<Arc<Metadata>, Failure> {
-        let mut known = self.known.lock().await;
-        match (&known.metadata, &known.failed) {
-            (Some((metadata, until)), _) if Instant::now() < *until => {
-                return self.right_kind(metadata.clone());
-            }
-            (None, Some((why, until))) if Instant::now() < *until => {
-                return Err(Failure::Away(anyhow!(why.clone())));
-            }
-            _ => {}
+        match (self.heard(FRESH).await, self.known().metadata.clone()) {
+            (Err(Failure::Away(_)), Some((old, _))) => self.right_kind(old),
+            (heard, _) => heard,
+        }
+    }
+
+    /// What the provider says about itself, or said within this time.
+    async fn heard(&self, within: Duration) -> Result<Arc<Metadata>, Failure> {
+        let known = self.known().answer(within);
+        let answer = match known {
+            Some(answer) => answer,
+            None => self.ask(within).await,
+        };
+        answer.map_err(|why| Failure::Away(anyhow!(why))).and_then(|metadata| self.right_kind(metadata))
+    }
+
+    /// Asks for discovery and keys, and keeps what comes of it, unless somebody did so meanwhile.
+    async fn ask(&self, within: Duration) -> Result<Arc<Metadata>, String> {
+        let _turn = self.asking.lock().await;
+        if let Some(answer) = self.known().answer(within) {
+            return answer;
         }
         match Metadata::discover_async(self.issuer.clone(), &self.http).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
-                known.metadata = Some((metadata.clone(), Instant::now() + FRESH));
+                let mut known = self.known();
+                known.metadata = Some((metadata.clone(), Instant::now()));
                 known.failed = None;
-                self.right_kind(metadata)
+                Ok(metadata)
             }
             Err(error) => {
                 let error = anyhow::Error::from(error).context(format!("asking {}", self.issuer.as_str()));
-                if let Some((metadata, until)) = &mut known.metadata {
-                    tracing::warn!(error = format!("{error:#}"), "using what the provider said before");
-                    *until = Instant::now() + RETRY_AFTER;
-                    return self.right_kind(metadata.clone());
-                }
-                known.failed = Some((format!("{error:#}"), Instant::now() + RETRY_AFTER));
-                Err(Failure::Away(error))
+                let why = format!("{error:#}");
+                tracing::warn!(error = why, "the identity provider does not answer");
+                self.known().failed = Some((why.clone(), Instant::now()));
+                Err(why)
             }
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The development provider lets anybody be anybody. It is taken only where the configuration says so (and the
@@ -337,13 +357,31 @@ impl Provider {
             checked => checked,
         };
         checked.map_err(|error| Failure::Token(error.into()))?;
-        let claims = payload(&token.to_string()).map_err(Failure::Token)?;
-        // openidconnect leaves azp to its callers: where the token names its party, that is us.
-        match claims.get("azp") {
-            None => Ok(claims),
-            Some(Value::String(party)) if party == self.client_id.as_str() => Ok(claims),
-            Some(_) => Err(Failure::Token(anyhow!("azp names another client"))),
-        }
+        self.check_more(&token.to_string(), now).map_err(Failure::Token)
+    }
+
+    /// What openidconnect leaves to its callers: a name that stands twice, `nbf`, `azp`, and a subject that is none.
+    fn check_more(&self, token: &str, now: Timestamp) -> anyhow::Result<Claims> {
+        let jwt = Jwt::read(token)?;
+        jwt.check_times(now)?;
+        let party = jwt.text("azp")?;
+        ensure!(party.is_none_or(|party| party == self.client_id.as_str()), "azp names another client");
+        jwt.text("sub")?.context("no sub claim")?;
+        Ok(jwt.claims)
+    }
+
+    /// What a logout token says, if it holds. Keys as with ID tokens.
+    pub async fn logout(&self, token: &str, now: Timestamp) -> Result<Logout, Failure> {
+        let jwt = Jwt::read(token).map_err(Failure::Token)?;
+        let metadata = self.metadata().await?;
+        let signed = match jwt.signed_by(metadata.jwks()) {
+            Err(SignatureVerificationError::NoMatchingKey) => {
+                jwt.signed_by(&self.fresh_keys(&metadata).await?)
+            }
+            signed => signed,
+        };
+        signed.map_err(|error| Failure::Token(error.into()))?;
+        logout_token::read(&jwt, self.issuer(), &self.client_id, now).map_err(Failure::Token)
     }
 
     /// Exact issuer; our client id as the only audience; an allowed algorithm; not expired, not from the future.
@@ -359,16 +397,19 @@ impl Provider {
     }
 
     async fn fresh_keys(&self, metadata: &Metadata) -> Result<CoreJsonWebKeySet, Failure> {
-        let mut known = self.known.lock().await;
-        if known.keys_asked.is_some_and(|at| at.elapsed() < KEYS_AT_MOST_EVERY) {
-            let newest = known.metadata.as_ref().map_or(metadata, |(newest, _)| newest);
-            return Ok(newest.jwks().clone());
+        let _turn = self.asking.lock().await;
+        {
+            let mut known = self.known();
+            if known.keys_asked.is_some_and(|at| at.elapsed() < KEYS_AT_MOST_EVERY) {
+                let newest = known.metadata.as_ref().map_or(metadata, |(newest, _)| newest);
+                return Ok(newest.jwks().clone());
+            }
+            known.keys_asked = Some(Instant::now());
         }
-        known.keys_asked = Some(Instant::now());
         let keys = CoreJsonWebKeySet::fetch_async(metadata.jwks_uri(), &self.http)
             .await
             .map_err(|error| Failure::Away(error.into()))?;
-        known.metadata = Some((Arc::new(metadata.clone().set_jwks(keys.clone())), Instant::now() + FRESH));
+        self.known().metadata = Some((Arc::new(metadata.clone().set_jwks(keys.clone())), Instant::now()));
         Ok(keys)
     }
 
@@ -440,60 +481,6 @@ fn refused_code<E: std::error::Error + Send + Sync + 'static>(
     }
 }
 
-/// The payload of a token whose signature was checked.
-fn payload(token: &str) -> anyhow::Result<Claims> {
-    let middle = token.split('.').nth(1).context("not a signed token")?;
-    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(middle)?)?)
-}
-
 fn text(claims: &Claims, name: &str) -> Option<String> {
     claims.get(name).and_then(Value::as_str).map(Into::into)
-}
-
-/// HTTP towards the provider: no redirects, a time limit, a size limit.
-struct Http(reqwest::Client);
-
-#[derive(Debug, thiserror::Error)]
-enum HttpError {
-    #[error("no answer")]
-    Send(#[from] reqwest::Error),
-    #[error("an answer of over {MAX_ANSWER} bytes")]
-    TooLong,
-    #[error("an answer that is not HTTP")]
-    Odd(#[from] http::Error),
-}
-
-impl Http {
-    fn new() -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(Duration::from_secs(8))
-            .user_agent("pilothouse")
-            .build()?;
-        Ok(Self(client))
-    }
-
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let mut answer = self.0.execute(request.try_into()?).await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(HttpError::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut response = http::Response::builder().status(answer.status()).body(body)?;
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        Ok(response)
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = HttpError;
-    type Future = futures::future::BoxFuture<'c, Result<HttpResponse, HttpError>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
 }

@@ -156,7 +156,7 @@ pub async fn end(
     .await?;
     sqlx::query!("delete from provider_sessions where id = $1", id).execute(&mut *tx).await?;
     let entry = Entry {
-        action: "session.end",
+        action: "session.end_by_provider",
         target: person.username.clone(),
         outcome: "ended",
         detail: serde_json::json!({ "why": why, "sessions": ended.sessions, "programs": ended.programs }),

@@ -21,6 +21,16 @@ pub const TOKEN_REFUSED: &str = "What the identity provider sent does not prove 
 pub const PROVIDER_WRONG_KIND: &str = "The portal’s configuration and its identity provider don’t fit together. \
      The people who run this portal find the reason in its log.";
 
+/// Why a sign-in ended, for the audit trail.
+pub const ENDED_AT_PROVIDER: &str = "The identity provider said that it is over.";
+pub const NO_LOGOUT_TOKEN: &str =
+    "Send the logout token as the form field logout_token (application/x-www-form-urlencoded).";
+pub const LOGOUT_REFUSED: &str =
+    "The logout token does not hold for this portal. Its log says why, under the request id of this answer.";
+pub const LOGOUT_TWICE: &str = "This logout token was used already.";
+pub const LOGOUT_UNCHECKED: &str =
+    "The portal can’t fetch the provider’s keys, so it can’t check the logout token. Nothing was ended.";
+
 pub fn too_many_streams() -> String {
     format!(
         "You have {} live pages open, which is the most one person may have. Close a tab first.",

@@ -43,11 +43,14 @@ impl<T: DeserializeOwned> FromRequest<App> for VerifiedForm<T> {
     }
 }
 
-/// Middleware: every request that may change something is checked, whatever its handler extracts. On the API, and
-/// with an `Authorization` header, cookies count for nothing (`auth::session`), so there is nothing to protect.
+/// Middleware: every request that may change something is checked, whatever its handler extracts. On the API, with an
+/// `Authorization` header (`auth::session`), and where the provider calls, cookies count for nothing, so there is
+/// nothing to protect.
 pub async fn verify_same_origin(State(app): State<App>, request: Request, next: Next) -> Response {
-    let cookies_count =
-        !super::is_api(request.uri().path()) && !request.headers().contains_key(header::AUTHORIZATION);
+    let path = request.uri().path();
+    let cookies_count = !super::is_api(path)
+        && path != super::BACKCHANNEL_LOGOUT
+        && !request.headers().contains_key(header::AUTHORIZATION);
     if !request.method().is_safe()
         && cookies_count
         && let Err(foreign) = same_origin(request.headers(), &app.config.origin())

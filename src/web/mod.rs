@@ -31,6 +31,10 @@ pub fn is_api(path: &str) -> bool {
     path.starts_with("/api/v1/")
 }
 
+/// Where the identity provider itself tells of sessions that are over. There is no browser, so no page that it could
+/// have been sent from, and cookies count for nothing.
+pub const BACKCHANNEL_LOGOUT: &str = "/auth/backchannel-logout";
+
 /// The id that a person reads on an error page and an operator finds in the log.
 pub fn request_id(headers: &HeaderMap) -> String {
     headers.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default().to_string()

@@ -84,6 +84,11 @@ impl Browser {
         answer
     }
 
+    /// Path and query of an address on this browser's site.
+    pub fn path_of<'a>(&self, address: &'a str) -> &'a str {
+        address.strip_prefix(&self.base).unwrap_or_else(|| panic!("{address} is not on {}", self.base))
+    }
+
     /// Through the provider's pages and back, as far as the portal's answer to it.
     pub async fn sign_in(&self, people: &People, username: &str, next: &str) -> Page {
         let back = self.up_to_callback(people, username, next).await;

@@ -6,8 +6,6 @@ use axum::extract::{Query, State};
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use pilothouse::demo::Keys;
 use serde::Deserialize;
@@ -25,6 +23,8 @@ pub struct Forger {
     nonce: Mutex<String>,
     forge: Mutex<Forge>,
     keys: Mutex<Keys>,
+    /// Published beside the key that signs.
+    spare: Mutex<Option<Value>>,
     userinfo: Mutex<Value>,
 }
 
@@ -37,6 +37,7 @@ impl Forger {
             nonce: Mutex::default(),
             forge: Mutex::new(Box::new(honest)),
             keys: Mutex::new(Keys::from_pem(&KEY).unwrap()),
+            spare: Mutex::default(),
             userinfo: Mutex::new(json!({ "sub": "1" })),
         });
         let router = Router::new()
@@ -68,6 +69,33 @@ impl Forger {
         *self.keys.lock().unwrap() = keys;
     }
 
+    /// Publishes a second key, as while a provider rotates.
+    pub fn publish_also(&self, keys: &Keys) {
+        *self.spare.lock().unwrap() = Some(keys.public()["keys"][0].clone());
+    }
+
+    /// A logout token for this session and person, made as tokens are made now.
+    pub fn logout_token(&self, sid: Option<&str>, sub: Option<&str>) -> String {
+        let now = Timestamp::now().as_second();
+        let mut claims = json!({
+            "iss": self.issuer,
+            "aud": "pilothouse",
+            "iat": now,
+            "exp": now + 120,
+            "jti": uuid::Uuid::now_v7(),
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        for (name, value) in [("sid", sid), ("sub", sub)] {
+            if let Some(value) = value {
+                claims[name] = json!(value);
+            }
+        }
+        let keys = self.keys.lock().unwrap();
+        let mut header = keys.header();
+        header["typ"] = json!("logout+jwt");
+        (self.forge.lock().unwrap())(&keys, header, claims)
+    }
+
     pub fn userinfo(&self, claims: Value) {
         *self.userinfo.lock().unwrap() = claims;
     }
@@ -76,12 +104,6 @@ impl Forger {
 /// As it should be.
 pub fn honest(keys: &Keys, header: Value, claims: Value) -> String {
     keys.sign(&header, &claims).unwrap()
-}
-
-/// A token with this header and no signature.
-pub fn unsigned(header: &Value, claims: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.", part(header), part(claims))
 }
 
 async fn discovery(State(forger): State<Arc<Forger>>) -> Json<Value> {
@@ -103,7 +125,10 @@ async fn discovery(State(forger): State<Arc<Forger>>) -> Json<Value> {
 }
 
 async fn jwks(State(forger): State<Arc<Forger>>) -> Json<Value> {
-    Json(forger.keys.lock().unwrap().public())
+    let mut set = forger.keys.lock().unwrap().public();
+    let spare = forger.spare.lock().unwrap().clone();
+    set["keys"].as_array_mut().unwrap().extend(spare);
+    Json(set)
 }
 
 #[derive(Deserialize)]

@@ -9,6 +9,8 @@ mod database;
 pub mod desk;
 pub mod forger;
 pub mod gateway;
+pub mod keycloak;
+pub mod mutations;
 pub mod process;
 
 use std::path::{Path, PathBuf};
