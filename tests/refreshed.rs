@@ -203,7 +203,7 @@ async fn who_was_disabled_is_signed_out_with_what_was_born_of_it() {
     let refresh =
         [("grant_type", "refresh_token"), ("refresh_token", grant["refresh_token"].as_str().unwrap())];
     assert_eq!(ask(&world.browser(), "/api/v1/token", &refresh).await.1["error"], "invalid_grant");
-    let ended = audited(&world, "session.end").await;
+    let ended = audited(&world, "session.end_by_provider").await;
     assert_eq!(ended[0]["programs"], json!(["platform on laptop"]), "{ended:?}");
     assert!(ended[0]["why"].as_str().unwrap().contains("no longer knows this sign-in"), "{ended:?}");
 
