@@ -37,7 +37,8 @@
 //! # From a cookie to a person
 //! `auth/sign_in.rs` → the provider → `auth/oidc.rs` (the token), `auth/claims.rs` (who that is to a cluster) →
 //! `auth/session.rs` (a row). From then on `auth/session.rs` puts a [`auth::CurrentUser`] into every request, for programs
-//! `auth/bearer.rs`; `web/routes.rs` says who may come in, and `auth/access.rs` asks the cluster what they may do.
+//! `auth/bearer.rs`, with groups that `auth/refresh.rs` keeps fresh; `web/routes.rs` says who may come in, and
+//! `auth/access.rs` asks the cluster what they may do.
 //!
 //! # A line of a log
 //! `kube/logs/upstream.rs` follows a container once for all readers, `kube/logs/view.rs` merges for one reader,

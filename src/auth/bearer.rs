@@ -90,8 +90,8 @@ impl Tokens {
     }
 }
 
-/// Middleware: who is asking, by their token. Puts [`CurrentUser`], [`UsedToken`] and the owner's `ProviderSession`, or [`Stranger`],
-/// into the request.
+/// Middleware: who is asking, by their token. Puts [`CurrentUser`], [`UsedToken`] and the owner's `ProviderSession`, or
+/// [`Stranger`], into the request.
 pub async fn load(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if web::is_api(parts.uri.path()) && parts.headers.contains_key(header::AUTHORIZATION) {

@@ -58,6 +58,12 @@ pub async fn begin(
     sqlx::query!("delete from provider_sessions where checked < $1", (now - KEPT_UNUSED).to_sqlx() as _)
         .execute(&mut *tx)
         .await?;
+    if provider.seal().is_some() && from.refresh_token.is_none() {
+        tracing::warn!(
+            "the identity provider gave no refresh token, so this person keeps the groups of this sign-in: \
+             add the scope that it gives one for, usually \"offline_access\", to oidc.scopes"
+        );
+    }
     let sealed = from.refresh_token.as_ref().and_then(|token| Some(provider.seal()?.seal(whose, token)));
     sqlx::query_scalar!(
         "insert into provider_sessions (issuer, subject, sid, refresh_token, created, checked)

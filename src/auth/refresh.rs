@@ -20,6 +20,7 @@ use axum::http::request::Parts;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use jiff::{SignedDuration, Timestamp};
+use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use super::bearer::UsedToken;
@@ -31,7 +32,7 @@ use crate::web::Error;
 
 /// Each holds a connection to the database while the provider thinks.
 const AT_ONCE: usize = 4;
-/// A page does not wait again for a provider that gave no answer this long ago.
+/// After a failure no page asks again, or waits again, for this long.
 const FORGIVEN: Duration = Duration::from_secs(10);
 
 /// What the groups are needed for.
@@ -114,11 +115,18 @@ pub struct Refreshes {
     turns: Semaphore,
     /// When the provider last gave no answer.
     silent: Mutex<Option<Instant>>,
+    /// Sign-ins that it can't be asked about, whatever the reason.
+    failed: Cache<i64, ()>,
 }
 
 impl Default for Refreshes {
     fn default() -> Self {
-        Self { flights: Mutex::default(), turns: Semaphore::new(AT_ONCE), silent: Mutex::default() }
+        Self {
+            flights: Mutex::default(),
+            turns: Semaphore::new(AT_ONCE),
+            silent: Mutex::default(),
+            failed: Cache::builder().max_capacity(50_000).time_to_live(FORGIVEN).build(),
+        }
     }
 }
 
@@ -140,7 +148,7 @@ pub async fn keep_fresh(app: &App, behind: Option<ProviderSession>, now: Timesta
     else {
         return Standing::AsKnown;
     };
-    if app.refreshes.is_silent() {
+    if app.refreshes.is_silent() || app.refreshes.failed.contains_key(&behind.id) {
         return Standing::AsKnown;
     }
     match ask(app, behind.id, Why::Request).await {
