@@ -391,13 +391,12 @@ async fn a_portal_that_dies_between_write_and_commit_makes_no_second_job() {
 
 #[tokio::test]
 async fn a_deploy_and_a_migration_of_one_target_never_run_at_once() {
-    let shop = shop(&["pause=500ms"], "1m").await;
+    let shop = shop(&["pause=1500ms"], "1m").await;
     let maya = shop.maya().await;
     let first = shop.migrate(&maya, &[]).await;
     let deploy = shop.deploy(&maya, "staging", "v1.1.0").await;
-    let last = shop.migrate(&maya, &[("version", "v1.1.0")]).await;
-    shop.becomes(first, "rolling_out").await;
     assert_eq!(shop.state(deploy).await, "queued");
+    let last = shop.migrate(&maya, &[("version", "v1.1.0")]).await;
     let page = maya.get(&format!("/deploys/{deploy}")).await.text;
     assert!(page.contains(&format!("Queued behind deployment {first}")), "{page}");
     for id in [first, deploy, last] {
@@ -421,9 +420,9 @@ async fn a_rollback_waits_for_a_migration_that_is_at_work() {
         let id = shop.deploy(&maya, "staging", version).await;
         shop.ends_as(id, "succeeded").await;
     }
+    let program = program(&shop.world, "maya", &["read", "deploy"]).await;
     let migration = shop.migrate(&maya, &[]).await;
     shop.becomes(migration, "rolling_out").await;
-    let program = program(&shop.world, "maya", &["read", "deploy"]).await;
     let path = "/api/v1/services/shop/environments/staging/rollback";
     let rollback = read(&send_json(&program, path, json!({"version": "v1.1.0"})).await);
     assert_eq!(rollback["state"], "queued", "{rollback}");
