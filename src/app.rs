@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::ApiState;
 use crate::audit;
 use crate::auth::access::Reviews;
-use crate::auth::{AddressLimit, Provider, Refreshes, Sessions, Streams, Tokens};
+use crate::auth::{AddressLimit, CiIssuers, Provider, Refreshes, Sessions, Streams, Tokens};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -37,6 +37,8 @@ pub struct AppState {
     pub sessions: Sessions,
     pub tokens: Tokens,
     pub refreshes: Refreshes,
+    /// CI systems whose tokens are exchanged for those of machines.
+    pub ci_issuers: CiIssuers,
     pub sign_in_limit: AddressLimit,
     /// Tokens that were none, by address.
     pub failed_tokens: AddressLimit,

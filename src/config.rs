@@ -2,6 +2,8 @@
 //! It is read once at start. What is wrong is said with file, line, key and how to mend it, all at once,
 //! so nobody restarts five times to find five mistakes. `pilothouse.example.toml` documents every key.
 
+mod machine;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +15,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
+
+pub use self::machine::{Machine, Trust, is_safe};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +33,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     #[serde(rename = "environment")]
     pub environments: Vec<Environment>,
+    #[serde(default, rename = "machine")]
+    pub machines: Vec<Machine>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -375,6 +381,7 @@ impl Config {
         self.check_clusters(check);
         self.check_environments(check);
         self.check_roles(check);
+        self.check_machines(check);
     }
 
     fn check_roles(&self, check: &mut Check) {

@@ -24,7 +24,7 @@ use tower_http::trace::TraceLayer;
 
 use self::connections::Patience;
 use crate::app::{App, AppState};
-use crate::auth::{self, Provider};
+use crate::auth::{self, CiIssuers, Provider};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::kube::{Clusters, Watch};
@@ -89,6 +89,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     let clusters = Clusters::connect(&config.clusters).await?;
     let registry = Registry::new(&config.registry)?;
     let provider = Provider::new(&config)?;
+    let ci_issuers = CiIssuers::new()?;
     let shutdown = CancellationToken::new();
     // They fill in the background: a portal that starts while a cluster is away starts all the same.
     let watches =
@@ -106,6 +107,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         catalogue: Default::default(),
         pages: Default::default(),
         provider,
+        ci_issuers,
         sessions: Default::default(),
         tokens: Default::default(),
         refreshes: Default::default(),

@@ -96,6 +96,8 @@ const CONCERNED: [Gets; 6] = [SignIn, NotFound, NotFound, Answer, Answer, Answer
 
 const REJECTION: Form = &[("decision", "reject"), ("note", "Not today."), ("seen", "sha256:seen")];
 
+const TOKEN: &str = r#"{"name": "ci", "scopes": ["read"], "expires_days": 1}"#;
+
 const ROWS: &[Row] = &[
     row("GET /deploys", "/deploys", SIGNED_IN),
     row("GET /deploys/{id}", "/deploys/{deploy}", VIEWERS),
@@ -278,6 +280,10 @@ const ROWS: &[Row] = &[
         "{}",
         [Refused, NotFound, NotFound, Unmet, Unmet, Unmet],
     ),
+    row("GET /api/v1/machines", "/api/v1/machines", PROGRAMS), // of one's teams
+    row("GET /api/v1/machines/{name}/tokens", "/api/v1/machines/none/tokens", NOT_THERE),
+    json("POST /api/v1/machines/{name}/tokens", "/api/v1/machines/none/tokens", TOKEN, NOT_THERE),
+    json("DELETE /api/v1/machines/{name}/tokens/{id}", "/api/v1/machines/none/tokens/0", "", NOT_THERE),
     row("GET /api/v1/tokens", "/api/v1/tokens", PROGRAMS),
     json("POST /api/v1/tokens", "/api/v1/tokens", "{}", [Refused, Unmet, Unmet, Unmet, Unmet, Unmet]),
     json("DELETE /api/v1/tokens/{id}", "/api/v1/tokens/0", "", NOT_THERE),

@@ -64,8 +64,8 @@ struct Watch {
 impl Watch {
     async fn begin() -> Self {
         // So that there is something to verify.
-        let head = "name = \"staging\"\ncluster = \"dev\"";
-        let soaking = World::builder().replace(head, &format!("{head}\nsoak = \"2s\""));
+        let after_staging = "[[environment]]\nname = \"production\"";
+        let soaking = World::builder().replace(after_staging, &format!("soak = \"2s\"\n\n{after_staging}"));
         let shop = Shop::open_in(soaking).await;
         shop.world.app.shutdown.cancel();
         let (working, resting) = (shop.world.process().await, shop.world.process().await);

@@ -92,7 +92,7 @@ pub fn refuse(refusal: &Refusal) -> Refused {
 /// The same about something else that waits, in its own words.
 pub fn refuse_with(refusal: &Refusal, sentence: String) -> Refused {
     match refusal {
-        Refusal::OwnRequest | Refusal::NotAnApprover(_) | Refusal::NotYoursToCancel => {
+        Refusal::OwnRequest | Refusal::Machine | Refusal::NotAnApprover(_) | Refusal::NotYoursToCancel => {
             Error::Forbidden(sentence).into()
         }
         Refusal::NotWaiting(_)

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, OpenApi as Description, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{access, approvals, changes, deploys, logs, places, services, tokens, types, who};
+use super::{access, approvals, changes, deploys, logs, machines, places, services, tokens, types, who};
 use crate::auth;
 
 #[derive(OpenApi)]
@@ -26,6 +26,10 @@ use crate::auth;
     ),
     paths(
         who::whoami,
+        machines::list,
+        machines::tokens,
+        machines::mint,
+        machines::revoke,
         tokens::list,
         tokens::mint,
         tokens::revoke,
@@ -61,6 +65,7 @@ use crate::auth;
     ),
     components(schemas(types::Problem)),
     tags(
+        (name = "Machines", description = "Identities of pipelines, for the teams they belong to."),
         (name = "You", description = "Who you are to the portal, and your tokens."),
         (name = "Services", description = "The catalogue, and what runs where."),
         (name = "Changes", description = "Asking for a change: checked as you, carried out as you."),

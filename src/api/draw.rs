@@ -1,12 +1,13 @@
 //! From what the slices know to what the API says.
 
 use super::types::{
-    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, Migration, ObjectDiff, Plan, Pod,
-    Service, ServiceDetail, Status, Token, Verdict, Version,
+    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, Machine, Migration, ObjectDiff, Plan,
+    Pod, Service, ServiceDetail, Status, Token, Trust, Verdict, Version,
 };
 use crate::app::App;
-use crate::auth::token;
+use crate::auth::{machine, token};
 use crate::catalogue::view::{Placed, View};
+use crate::config;
 use crate::deploy::{self, Report, State};
 use crate::kube::PodState;
 use crate::web::filters;
@@ -205,6 +206,21 @@ pub fn check(check: deploy::Check) -> Check {
         title: check.title,
         detail: check.detail,
         help: check.help,
+    }
+}
+
+pub fn machine(machine: &config::Machine) -> Machine {
+    let trust = |trust: &config::Trust| Trust {
+        issuer: trust.issuer.get_ref().clone(),
+        audience: trust.audience.clone(),
+        subject: trust.subject.get_ref().clone(),
+    };
+    Machine {
+        name: machine.name().into(),
+        team: machine.team.clone(),
+        environments: machine.environments.iter().map(|name| name.get_ref().clone()).collect(),
+        scopes: machine::scopes(machine).iter().collect(),
+        trusts: machine.trust.iter().map(trust).collect(),
     }
 }
 

@@ -18,6 +18,7 @@ mod document;
 mod draw;
 mod limit;
 mod logs;
+mod machines;
 mod places;
 mod problem;
 mod reference;
@@ -66,6 +67,10 @@ pub fn routes() -> Routes {
         .post("/api/v1/access-requests/{id}/decision", Api(Approve), access::decide)
         .post("/api/v1/access-requests/{id}/withdrawal", Api(Deploy), access::withdraw)
         .post("/api/v1/access-requests/{id}/end", Api(Deploy), access::end)
+        .get("/api/v1/machines", Api(Read), machines::list)
+        .get("/api/v1/machines/{name}/tokens", Api(Read), machines::tokens)
+        .post("/api/v1/machines/{name}/tokens", Api(Read), machines::mint)
+        .delete("/api/v1/machines/{name}/tokens/{id}", Api(Read), machines::revoke)
         .get("/api/v1/tokens", Api(Read), tokens::list)
         .post("/api/v1/tokens", Api(Read), tokens::mint)
         .delete("/api/v1/tokens/{id}", Api(Read), tokens::revoke)

@@ -49,18 +49,21 @@ pub async fn mint(
     let mut tx = app.db.begin().await?;
     let open = token::count_open(&mut tx, &caller.user.identity, now).await?;
     let refusals = token::refusals(&wanted, caller.token.as_deref(), open, now);
-    if let Some(first) = refusals.first() {
-        let error = |refusal: &token::Refusal| FieldError {
-            field: refusal.field().into(),
-            detail: refusal.sentence(),
-        };
-        let errors = refusals.iter().map(error).collect();
-        return Err(Refused::unusable(first.sentence(), errors, Vec::new()));
+    if !refusals.is_empty() {
+        return Err(unusable(&refusals));
     }
     let (token, secret) = token::mint(&mut tx, &caller.user.0, &origin, &wanted, now).await?;
     tx.commit().await?;
     let minted = MintedToken { token: draw::token(&token), secret: secret.expose().into() };
     Ok((StatusCode::CREATED, Json(minted)))
+}
+
+/// Everything that is wrong with a wish, by its fields.
+pub fn unusable(refusals: &[token::Refusal]) -> Refused {
+    let error =
+        |refusal: &token::Refusal| FieldError { field: refusal.field().into(), detail: refusal.sentence() };
+    let first = refusals.first().map(|refusal| refusal.sentence()).unwrap_or_default();
+    Refused::unusable(first, refusals.iter().map(error).collect(), Vec::new())
 }
 
 /// Revoke a token
@@ -91,6 +94,6 @@ pub async fn revoke(
             "The token you ask with may do less than that one, so it can’t revoke it. Use the portal.";
         return Err(Error::Forbidden(sentence.into()).into());
     }
-    token::revoke(&app, &token, &origin).await?;
+    token::revoke(&app, &token, &caller.user, &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }

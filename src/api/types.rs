@@ -57,6 +57,12 @@ pub struct WhoAmI {
     pub subject: String,
     /// A machine may request, never approve.
     pub machine: bool,
+    /// Of a machine: whose services it may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Of a machine: where it may change them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<String>,
     /// The token that this was asked with. Absent for a browser's session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
@@ -98,6 +104,28 @@ pub struct MintedToken {
     #[serde(flatten)]
     pub token: Token,
     pub secret: String,
+}
+
+/// The identity of a pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Machine {
+    pub name: String,
+    /// Whose services it may change.
+    pub team: String,
+    /// Where it may change them.
+    pub environments: Vec<String>,
+    pub scopes: Vec<Scope>,
+    /// The CI tokens that are exchanged for one of its tokens.
+    pub trusts: Vec<Trust>,
+}
+
+/// CI tokens that are taken as a machine's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Trust {
+    pub issuer: String,
+    pub audience: String,
+    /// `*` stands for one or more characters other than `:` and `/`.
+    pub subject: String,
 }
 
 /// A row of the catalogue.

@@ -8,6 +8,7 @@ use super::draw;
 use super::problem::Result;
 use super::types::{Environment, Page, WhoAmI};
 use crate::app::App;
+use crate::auth::machine;
 
 /// Who you are
 ///
@@ -18,15 +19,19 @@ use crate::app::App;
     tag = "You",
     responses((status = 200, description = "You", body = WhoAmI))
 )]
-pub async fn whoami(caller: Caller) -> Json<WhoAmI> {
+pub async fn whoami(State(app): State<App>, caller: Caller) -> Json<WhoAmI> {
     let person = &caller.user.0;
+    let machine = machine::of(&app.config, &person.identity);
+    let environments = machine.map(|machine| machine.environments.as_slice()).unwrap_or_default();
     Json(WhoAmI {
         username: person.username.clone(),
         name: person.name.clone(),
         groups: person.groups.iter().cloned().collect(),
         issuer: person.identity.issuer.clone(),
         subject: person.identity.subject.clone(),
-        machine: false,
+        machine: machine.is_some(),
+        team: machine.map(|machine| machine.team.clone()),
+        environments: environments.iter().map(|name| name.get_ref().clone()).collect(),
         token: caller.token.as_deref().map(draw::token),
     })
 }

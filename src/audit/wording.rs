@@ -31,6 +31,7 @@ pub fn did(action: &str) -> String {
         "session.begin" => "Signed in",
         "session.end" => "Signed out",
         "session.end_by_provider" => "Was signed out by the identity provider",
+        "token.exchange" => "Exchanged a CI token",
         "token.mint" => "Made a token",
         "token.revoke" => "Revoked a token",
         "token.reuse" => "Used a replaced token again: the program was signed out",

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::refresh::{self, Standing};
 use super::token::{self, Shown, Token, TokenKey, TokenSecret};
-use super::{CurrentUser, Person, Scope, wording};
+use super::{CurrentUser, Person, Scope, machine, wording};
 use crate::app::App;
 use crate::web::{self, Error};
 
@@ -96,12 +96,12 @@ pub async fn load(State(app): State<App>, request: Request, next: Next) -> Respo
     let (mut parts, body) = request.into_parts();
     if web::is_api(parts.uri.path()) && parts.headers.contains_key(header::AUTHORIZATION) {
         match recognise(&app, &parts.headers).await {
-            Ok((shown, person)) => {
+            Ok((shown, token, person)) => {
                 if let Some(behind) = shown.behind {
                     parts.extensions.insert(behind);
                 }
                 parts.extensions.insert(CurrentUser(person));
-                parts.extensions.insert(UsedToken(shown.token.clone()));
+                parts.extensions.insert(UsedToken(token));
             }
             Err(stranger) => {
                 let stranger = held_back(&app, &parts, stranger);
@@ -123,22 +123,39 @@ fn held_back(app: &App, parts: &Parts, stranger: Stranger) -> Stranger {
     }
 }
 
-async fn recognise(app: &App, headers: &HeaderMap) -> Result<(Arc<Shown>, Arc<Person>), Stranger> {
+async fn recognise(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<(Arc<Shown>, Arc<Token>, Arc<Person>), Stranger> {
     let secret = bearer(headers).ok_or(Stranger::Malformed)?;
     let now = app.clock.now();
     let shown = look_up(app, secret.key()).await?.ok_or(Stranger::Unknown)?;
     let owner = standing(app, &shown, now).await?;
-    let token = &shown.token;
+    let token = bounded(app, &shown.token);
     if token.last_used.is_none_or(|used| now >= used + USED_EVERY) {
         tokio::spawn(mark_used(app.clone(), token.clone(), now)); // the answer does not wait for it
     }
-    Ok((shown, owner))
+    Ok((shown, token, owner))
+}
+
+/// A machine's token is good for no more than the configuration gives the machine by now.
+fn bounded(app: &App, token: &Arc<Token>) -> Arc<Token> {
+    let Some(machine) = machine::of(&app.config, &token.owner.identity) else { return token.clone() };
+    let may = machine::scopes(machine);
+    let scopes = token.scopes.iter().filter(|scope| may.allow(*scope)).collect();
+    Arc::new(Token { scopes, ..(**token).clone() })
 }
 
 /// Whose it is now, if it still counts.
 async fn standing(app: &App, shown: &Shown, now: Timestamp) -> Result<Arc<Person>, Stranger> {
     if now >= shown.fresh_until {
         return Err(Stranger::Expired);
+    }
+    let known = &shown.token.owner.identity;
+    if machine::is_machine(known) {
+        // As the configuration has it, and no longer than it does.
+        let machine = machine::of(&app.config, known).ok_or(Stranger::Unknown)?;
+        return Ok(Arc::new(machine::person(machine)));
     }
     let key = shown.token.key;
     let (heard, owner) = match refresh::keep_fresh(app, shown.behind, now).await {

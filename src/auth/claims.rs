@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::machine::PREFIX;
 use super::{Identity, KubeIdentity, OddClaim, Person};
 use crate::config::Oidc;
 
@@ -25,6 +26,8 @@ pub enum Why {
     WrongType,
     /// Control characters, letters beyond ASCII, blanks around it, or too long.
     Odd,
+    /// Begins with `machine:`, as those of pipelines do.
+    Machine,
     /// Begins with `system:`, the cluster's own.
     System(String),
 }
@@ -42,6 +45,9 @@ pub fn person(config: &Oidc, identity: Identity, claims: &Claims) -> Result<Pers
         Some(Value::Null) | None => return Err(refused(&config.username_claim, Why::Missing)),
         Some(_) => return Err(refused(&config.username_claim, Why::WrongType)),
     };
+    if username.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
+        return Err(refused(&config.username_claim, Why::Machine));
+    }
     let groups = groups(claims.get(&config.groups_claim))
         .ok_or_else(|| refused(&config.groups_claim, Why::WrongType))?;
     let name = match claims.get("name") {

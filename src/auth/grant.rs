@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 use super::program::{self, AccessToken, Denied, OauthError};
 use super::session::Secret;
 use super::token::{self, TokenSecret, Wanted};
-use super::{Person, Scopes, authorize};
+use super::{Person, Scopes, authorize, exchange};
 use crate::app::App;
 use crate::events::{self, Entry, Origin};
 use crate::web::Result;
@@ -39,7 +39,7 @@ const PREFIX: &str = "phr_";
 
 #[derive(Deserialize, ToSchema)]
 pub struct Grant {
-    /// `authorization_code` or `refresh_token`
+    /// `authorization_code`, `refresh_token`, or for pipelines `urn:ietf:params:oauth:grant-type:token-exchange`
     grant_type: String,
     /// For `authorization_code`.
     code: Option<String>,
@@ -49,6 +49,12 @@ pub struct Grant {
     redirect_uri: Option<String>,
     /// The newest one, for `refresh_token`.
     refresh_token: Option<String>,
+    /// The CI system's token, for `urn:ietf:params:oauth:grant-type:token-exchange`.
+    subject_token: Option<String>,
+    /// What that is: `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`.
+    subject_token_type: Option<String>,
+    /// The machine's name, for an exchange where several machines trust the CI token.
+    client_id: Option<String>,
 }
 
 /// Fetch a token, or the next one
@@ -73,6 +79,18 @@ pub async fn token(
     form: std::result::Result<Form<Grant>, FormRejection>,
 ) -> Result<Response> {
     let Ok(Form(form)) = form else { return Ok(Denied::OddRequest.into_response()) };
+    if form.grant_type == exchange::GRANT_TYPE {
+        let (Some(token), Some(kind)) = (&form.subject_token, &form.subject_token_type) else {
+            return Ok(Denied::OddRequest.into_response());
+        };
+        let named = form.client_id.as_deref().filter(|name| *name != program::CLIENT);
+        let asked = exchange::Asked { subject_token: token, subject_token_type: kind, named };
+        return Ok(exchange::exchange(&app, &origin, asked)
+            .await?
+            .map(Json)
+            .map_err(program::refused)
+            .into_response());
+    }
     let granted = match (form.grant_type.as_str(), form.code, form.refresh_token) {
         ("authorization_code", Some(code), _) => match (form.code_verifier, form.redirect_uri) {
             (Some(verifier), Some(redirect)) => {
@@ -202,8 +220,9 @@ async fn issue(
         access_token: access.expose().into(),
         token_type: "Bearer".into(),
         expires_in: ACCESS_LIVES.as_secs(),
-        refresh_token: refresh,
+        refresh_token: Some(refresh),
         scope: scopes.names().join(" "),
+        issued_token_type: None,
     })
 }
 

@@ -63,7 +63,7 @@ fn check_header(jwt: &Jwt<'_>) -> anyhow::Result<()> {
 }
 
 /// For us and nobody else, as with ID tokens.
-fn is_for(audience: Option<&Value>, client_id: &str) -> bool {
+pub fn is_for(audience: Option<&Value>, client_id: &str) -> bool {
     match audience {
         Some(Value::String(one)) => one == client_id,
         Some(Value::Array(list)) => !list.is_empty() && list.iter().all(|one| one == client_id),

@@ -16,20 +16,26 @@
 //! A person makes one on the settings page (`tokens_page.rs`), or lets a program in that asks for one (`program.rs`):
 //! by a code (`device.rs`) or by the browser beside it (`authorize.rs`). The program then refreshes (`grant.rs`).
 //!
+//! A pipeline is no person: its CI system's token is exchanged for one of ours (`exchange.rs`), and what it may do
+//! stands in the configuration (`machine.rs`).
+//!
 //! What began at the provider also ends there: it tells `backchannel.rs` of sessions that are over.
 
 pub mod access;
 pub mod authorize;
 mod backchannel;
 mod bearer;
+mod ci_issuer;
 mod claims;
 mod current_user;
 pub mod device;
+mod exchange;
 pub mod grant;
 mod guard;
 mod jwt;
 mod limit;
 mod logout_token;
+pub mod machine;
 mod next;
 mod oidc;
 mod program;
@@ -46,10 +52,12 @@ mod tokens_page;
 mod wording;
 
 pub use bearer::{Tokens, UsedToken, load as load_token};
+pub use ci_issuer::CiIssuers;
 pub use current_user::{CurrentUser, Identity, KubeIdentity, OddClaim, Person, initials};
 pub use device::DeviceCode;
 pub use guard::{require_platform, require_scope, require_signed_in};
 pub use limit::AddressLimit;
+pub use machine::OutOfBounds;
 pub use next::Next;
 pub use oidc::Provider;
 pub use program::{AccessToken, OauthError};

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use self::http::Http;
+pub(super) use self::http::Http;
 pub use self::renew::NotRenewed;
 use super::Identity;
 use super::claims::{self, Claims};

@@ -19,10 +19,14 @@ pub struct AccessToken {
     pub token_type: String,
     /// Seconds.
     pub expires_in: i64,
-    /// For the next one, once.
-    pub refresh_token: String,
+    /// For the next one, once. A machine gets none: its CI token is exchanged again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
     /// Scopes, separated by blanks.
     pub scope: String,
+    /// After an exchange: `urn:ietf:params:oauth:token-type:access_token` (RFC 8693).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<String>,
 }
 
 /// Why there is no token (RFC 6749, section 5.2; RFC 8628, section 3.5).
@@ -81,9 +85,12 @@ impl Denied {
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        let body = OauthError { error: self.code().into(), error_description: self.sentence().into() };
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        refused(OauthError { error: self.code().into(), error_description: self.sentence().into() })
     }
+}
+
+pub fn refused(error: OauthError) -> Response {
+    (StatusCode::BAD_REQUEST, Json(error)).into_response()
 }
 
 /// What a program calls the machine it runs on, as it may be shown.

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use super::bearer::UsedToken;
 use super::oidc::NotRenewed;
 use super::provider_session::{self, ProviderSession};
-use super::{CurrentUser, Person, claims, wording};
+use super::{CurrentUser, Person, claims, machine, wording};
 use crate::app::App;
 use crate::web::Error;
 
@@ -173,6 +173,9 @@ impl FromRequestParts<App> for DecidingUser {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let user = CurrentUser::from_request_parts(parts, app).await?;
+        if machine::is_machine(&user.identity) {
+            return Err(Error::Forbidden(wording::DECIDES_NOTHING.into()));
+        }
         let behind = parts.extensions.get::<ProviderSession>();
         let by_token = parts.extensions.get::<UsedToken>().is_some();
         match ground(behind, app.config.server.session.absolute, app.clock.now()) {

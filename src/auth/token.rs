@@ -72,6 +72,12 @@ pub struct Wanted {
     pub days: u32,
 }
 
+impl Wanted {
+    pub fn ends(&self, now: Timestamp) -> Timestamp {
+        now + SignedDuration::from_hours(24 * i64::from(self.days))
+    }
+}
+
 /// Why a token is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -107,18 +113,14 @@ pub fn refusals(wanted: &Wanted, by: Option<&Token>, open: i64, now: Timestamp) 
     if let Some(by) = by {
         refusals
             .extend(wanted.scopes.iter().find(|scope| !by.scopes.allow(*scope)).map(Refusal::ScopeLacking));
-        if refusals.is_empty() && ends(wanted.days, now) > by.expires {
+        if refusals.is_empty() && wanted.ends(now) > by.expires {
             refusals.push(Refusal::Outlives);
         }
     }
     refusals
 }
 
-fn ends(days: u32, now: Timestamp) -> Timestamp {
-    now + SignedDuration::from_hours(24 * i64::from(days))
-}
-
-/// Makes a token in the caller's transaction, with its row in the audit trail. The wish was looked at.
+/// Makes a person's token in the caller's transaction. The wish was looked at.
 pub async fn mint(
     tx: &mut PgConnection,
     owner: &Arc<Person>,
@@ -126,45 +128,88 @@ pub async fn mint(
     wanted: &Wanted,
     now: Timestamp,
 ) -> sqlx::Result<(Token, TokenSecret)> {
+    let new = New {
+        name: wanted.name.trim(),
+        scopes: &wanted.scopes,
+        expires: wanted.ends(now),
+        action: "token.mint",
+        by: owner,
+        detail: serde_json::json!({}),
+    };
+    make(tx, owner, origin, new, now).await
+}
+
+/// A token that is made: what it is, and what the audit trail says of it.
+pub struct New<'a> {
+    pub name: &'a str,
+    pub scopes: &'a Scopes,
+    pub expires: Timestamp,
+    pub action: &'a str,
+    /// Its owner, or for a machine's stored token whoever asked for it.
+    pub by: &'a Person,
+    pub detail: serde_json::Value,
+}
+
+/// Makes a token in the caller's transaction, with its row in the audit trail.
+pub async fn make(
+    tx: &mut PgConnection,
+    owner: &Arc<Person>,
+    origin: &Origin,
+    new: New<'_>,
+    now: Timestamp,
+) -> sqlx::Result<(Token, TokenSecret)> {
     let secret = TokenSecret::random();
     let key = secret.key();
-    let expires = ends(wanted.days, now);
-    let (name, scopes) = (wanted.name.trim(), wanted.scopes.names());
+    let scopes = new.scopes.names();
     sqlx::query!("delete from tokens where expires < $1", (now - KEPT_AFTER_END).to_sqlx() as _)
         .execute(&mut *tx)
         .await?;
+    let minted_by = (new.by.identity != owner.identity).then(|| Json(new.by));
     let id = sqlx::query_scalar!(
-        "insert into tokens (hash, issuer, subject, person, name, scopes, created, expires)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",
+        "insert into tokens (hash, issuer, subject, person, name, scopes, created, expires, minted_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
         key.0.as_slice(),
         owner.identity.issuer,
         owner.identity.subject,
         Json(&**owner) as _,
-        name,
+        new.name,
         &scopes,
         now.to_sqlx() as _,
-        expires.to_sqlx() as _,
+        new.expires.to_sqlx() as _,
+        minted_by as _,
     )
     .fetch_one(&mut *tx)
     .await?;
-    let entry = Entry {
-        action: "token.mint",
-        target: name.into(),
-        outcome: "done",
-        detail: serde_json::json!({ "token": id, "scopes": scopes, "expires": expires }),
-    };
-    events::audit(tx, owner, origin, now, entry).await?;
+    let mut detail = serde_json::json!({ "token": id, "scopes": scopes, "expires": new.expires });
+    if let (Some(all), serde_json::Value::Object(more)) = (detail.as_object_mut(), new.detail) {
+        all.extend(more);
+    }
+    let entry = Entry { action: new.action, target: new.name.into(), outcome: "done", detail };
+    events::audit(tx, new.by, origin, now, entry).await?;
     let token = Token {
         id,
         key,
         owner: owner.clone(),
-        name: name.into(),
-        scopes: wanted.scopes.clone(),
+        name: new.name.into(),
+        scopes: new.scopes.clone(),
         created: now,
-        expires,
+        expires: new.expires,
         last_used: None,
     };
     Ok((token, secret))
+}
+
+/// Exchanged tokens come with every run of a pipeline; those that ended tell nobody anything.
+pub async fn forget_exchanged(tx: &mut PgConnection, machine: &Identity, now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from tokens where issuer = $1 and subject = $2 and minted_by is null and expires < $3",
+        machine.issuer,
+        machine.subject,
+        now.to_sqlx() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// How many tokens of a person still count.
@@ -265,8 +310,8 @@ pub async fn find(db: &sqlx::PgPool, key: TokenKey) -> sqlx::Result<Option<Arc<S
     }))
 }
 
-/// Ends a token on every replica. The person owns it: it was taken from their list.
-pub async fn revoke(app: &App, token: &Token, origin: &Origin) -> sqlx::Result<()> {
+/// Ends a token on every replica. It was taken from a list of what this person may take away.
+pub async fn revoke(app: &App, token: &Token, by: &Person, origin: &Origin) -> sqlx::Result<()> {
     let mut tx = app.db.begin().await?;
     let gone = sqlx::query!("delete from tokens where id = $1", token.id).execute(&mut *tx).await?;
     if gone.rows_affected() == 1 {
@@ -279,7 +324,7 @@ pub async fn revoke(app: &App, token: &Token, origin: &Origin) -> sqlx::Result<(
             outcome: "done",
             detail: serde_json::json!({ "token": token.id }),
         };
-        events::audit(&mut tx, &token.owner, origin, app.clock.now(), entry).await?;
+        events::audit(&mut tx, by, origin, app.clock.now(), entry).await?;
     }
     tx.commit().await?;
     // Ours too: the notice comes back to this replica as well, but the next request may be faster.

@@ -171,7 +171,7 @@ pub async fn revoke(
     _form: VerifiedForm<Revocation>,
 ) -> Result<Redirect> {
     let token = own(&app, &user, id).await?;
-    token::revoke(&app, &token, &origin).await?;
+    token::revoke(&app, &token, &user, &origin).await?;
     Ok(Redirect::to("/settings/tokens"))
 }
 

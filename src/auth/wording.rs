@@ -5,6 +5,8 @@ use jiff::SignedDuration;
 use super::Scope;
 use super::bearer::Stranger;
 use super::claims::{Refused, Why};
+use super::exchange::NotExchanged;
+use super::machine::NoMachine;
 use super::session::Ended;
 use super::streams;
 use super::token::Refusal;
@@ -53,6 +55,37 @@ pub const CANT_CONFIRM_GROUPS: &str = "The identity provider does not say whethe
      Try again in a moment. If it stays so, sign in again.";
 pub const OWNER_NOT_SIGNED_IN: &str = "You are not signed in at the portal any more, so nobody can say whether you are still in your groups, \
      and nothing was decided. Sign in to the portal again, then decide.";
+
+pub const DECIDES_NOTHING: &str = "Machines ask for changes; people decide on them.";
+
+/// Why a CI token is not exchanged, for the author of the pipeline.
+pub fn not_exchanged(why: &NotExchanged) -> String {
+    let trusts = "Whom a machine trusts stands in the portal’s configuration, under [[machine.trust]].";
+    match why {
+        NotExchanged::Type => {
+            "subject_token_type is urn:ietf:params:oauth:token-type:jwt or …:id_token.".into()
+        }
+        NotExchanged::Unreadable(error) => format!("The CI token can’t be read: {error:#}."),
+        NotExchanged::Issuer => format!("No machine trusts the issuer of this CI token (its claim iss). {trusts}"),
+        NotExchanged::Unproven(error) => format!("The CI token proves nothing: {error}."),
+        NotExchanged::Times(error) => format!("The CI token does not count: {error:#}. Ask the CI system for a new one."),
+        NotExchanged::NoMachine(NoMachine::Unknown) => {
+            format!("No machine of that name trusts the issuer of this CI token. {trusts}")
+        }
+        NotExchanged::NoMachine(NoMachine::Audience) => format!(
+            "The CI token is for somebody else (its claim aud). Ask for one with the audience that the machine expects. {trusts}"
+        ),
+        NotExchanged::NoMachine(NoMachine::Subject) => {
+            format!("No machine trusts the subject of this CI token (its claim sub). {trusts}")
+        }
+        NotExchanged::NoMachine(NoMachine::Claim(name)) => {
+            format!("The claim {name} of this CI token is not what the machine expects. {trusts}")
+        }
+        NotExchanged::NoMachine(NoMachine::Several) => {
+            "Several machines trust this CI token. Say which one you are: client_id, or platform login --machine NAME.".into()
+        }
+    }
+}
 
 /// Why the API does not know who asks.
 pub fn stranger(stranger: Option<Stranger>) -> &'static str {
@@ -139,6 +172,9 @@ pub fn refused(refused: &Refused) -> String {
         Why::Odd => format!(
             "The claim “{claim}” of your account has characters that can’t be sent to a cluster, or is over 256 bytes long."
         ),
+        Why::Machine => format!(
+            "The claim “{claim}” of your account begins with “machine:”, as the names of pipelines do, and nobody may borrow them."
+        ),
         Why::System(value) => format!(
             "The claim “{claim}” of your account says “{}”. Names that begin with “system:” belong to the cluster itself, \
              and nobody may borrow them.",
@@ -155,7 +191,7 @@ pub fn mend(refused: &Refused) -> String {
             "Ask the people who run your identity provider to send “{claim}” to this portal, or the people who run the \
              portal to name another claim."
         ),
-        Why::Empty | Why::WrongType | Why::Odd | Why::System(_) => {
+        Why::Empty | Why::WrongType | Why::Odd | Why::Machine | Why::System(_) => {
             format!("Ask the people who run your identity provider to correct “{claim}”, then sign in again.")
         }
     }

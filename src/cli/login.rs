@@ -1,8 +1,9 @@
 //! `platform login`: a token of one's own, by way of the browser (RFC 8252) or, where none can be opened, of a code
-//! that is typed into a browser elsewhere (RFC 8628). The portal sends people to the company's provider, so the
+//! that is typed into a browser elsewhere (RFC 8628); pipelines come in by `ci.rs`. The portal sends people to the company's provider, so the
 //! command needs to know nothing but the portal's address.
 
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -15,7 +16,7 @@ use super::failure::{Exit, Failure};
 use super::portal::Portal;
 use super::print::{Out, say};
 use super::refresh::{Credential, Token};
-use super::{browser, complete, device, secret, wording};
+use super::{browser, ci, complete, device, secret, wording};
 use crate::api::types::WhoAmI;
 
 /// What the portal knows this command as.
@@ -35,6 +36,18 @@ pub struct Arguments {
     /// Reads a token from standard input instead of signing in. The portal's settings make such tokens.
     #[arg(long, conflicts_with = "device")]
     with_token: bool,
+    /// In a pipeline: exchanges the CI system's token for one of a machine, which lasts 15 minutes.
+    #[arg(long, conflicts_with_all = ["device", "with_token"])]
+    ci: bool,
+    /// The machine, where several trust this pipeline.
+    #[arg(long, value_name = "NAME", requires = "ci")]
+    machine: Option<String>,
+    /// Where the CI system's token is. Without it: $PLATFORM_ID_TOKEN, or what GitHub Actions gives to jobs.
+    #[arg(long, value_name = "FILE", requires = "ci")]
+    token_file: Option<PathBuf>,
+    /// Whom GitHub Actions makes the token for. Without it: the portal's address.
+    #[arg(long, value_name = "TEXT", requires = "ci")]
+    audience: Option<String>,
 }
 
 /// RFC 6749, 5.1 and 5.2.
@@ -63,6 +76,9 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
     let portal = Portal::at(context.clone(), None)?;
     let credential = if arguments.with_token {
         Credential::fixed(from_stdin()?)
+    } else if arguments.ci {
+        let Arguments { machine, token_file, audience, .. } = &arguments;
+        ci::sign_in(&portal, machine.as_deref(), token_file.as_deref(), audience.as_deref()).await?
     } else if arguments.device || !browser::is_there() {
         device::sign_in(&portal).await?
     } else {

@@ -15,6 +15,7 @@ mod args;
 mod ask;
 mod browser;
 mod change;
+mod ci;
 mod complete;
 mod completion;
 mod config;

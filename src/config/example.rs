@@ -36,6 +36,8 @@ fn every_key_is_in_it() {
         ("registry", keys::<Registry>()),
         ("cluster", keys::<Cluster>()),
         ("environment", keys::<Environment>()),
+        ("machine", keys::<Machine>()),
+        ("machine.trust", keys::<Trust>()),
         ("", keys::<Config>()),
     ]
     .into_iter()

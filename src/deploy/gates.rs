@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy::{Deploy, Digest, Policy, State};
 use super::wording;
-use crate::auth::{Identity, Person};
+use crate::auth::{Identity, Person, machine};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,6 +24,8 @@ pub enum Refusal {
     NotWaiting(&'static str),
     Expired(Timestamp),
     OwnRequest,
+    /// Whatever group it is in.
+    Machine,
     NotAnApprover(Vec<String>),
     DecidedAlready,
     /// The page showed another digest than the one that would run.
@@ -58,6 +60,9 @@ impl Awaited<'_> {
         }
         if person.identity == *self.requester {
             return Err(Refusal::OwnRequest);
+        }
+        if machine::is_machine(&person.identity) {
+            return Err(Refusal::Machine);
         }
         if !person.is_in_any(self.approvers) {
             return Err(Refusal::NotAnApprover(self.approvers.to_vec()));
@@ -142,6 +147,7 @@ pub fn approvals_that_count(deploy: &Deploy, approvers: &[Approver]) -> u32 {
         if approver.seen == deploy.digest
             && entitled
             && *identity != deploy.requester.identity
+            && !machine::is_machine(identity)
             && !counted.contains(&identity)
         {
             counted.push(identity);
@@ -270,6 +276,16 @@ mod tests {
         maya.groups.insert("payments-managers".into());
         maya.name = "Somebody Else".into();
         assert_eq!(may_decide(&maya, &waiting(), &[], now()), Err(Refusal::OwnRequest));
+    }
+
+    #[test]
+    fn a_machine_decides_nothing_whatever_group_it_is_in() {
+        let mut ci = person(OMAR);
+        ci.identity.issuer = "machine".into();
+        assert_eq!(may_decide(&ci, &waiting(), &[], now()), Err(Refusal::Machine));
+        let deploy = waiting();
+        let yes = Approver { person: ci, seen: deploy.digest.clone() };
+        assert_eq!(approvals_that_count(&deploy, &[yes]), 0);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
 use super::plan::Check;
 use super::store::{self, NewDeploy};
+use super::wording;
 use crate::app::App;
-use crate::auth::CurrentUser;
+use crate::auth::{CurrentUser, machine};
 use crate::events::{self, Entry, Origin};
 use crate::web::{Error, Result};
 
@@ -52,6 +53,8 @@ pub async fn asked_before(
 
 /// Stores the request and wakes the engine. The same key answers with the same deploy.
 pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>) -> Result<DeployId> {
+    machine::may_change(&app.config, &user.identity, &ask.place.team, &ask.place.environment)
+        .map_err(|why| Error::Forbidden(wording::out_of_bounds(why, ask.place)))?;
     let now = app.clock.now();
     let digest = Digest::of(ask.place, ask.action, ask.policy);
     let key = user.identity.stored_key(ask.key);

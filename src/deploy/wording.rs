@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::deploy::{Action, Deploy, Event, Size, State};
+use super::deploy::{Action, Deploy, Event, Place, Size, State};
 use super::gates::{Moved, Refusal};
+use crate::auth::OutOfBounds;
 use crate::web::filters::{clock, short_digest, until};
 
 impl Refusal {
@@ -19,6 +20,7 @@ impl Refusal {
                 format!("This request expired at {}. It has to be asked for again.", clock(*at))
             }
             Self::OwnRequest => format!("You asked for this {thing}, so somebody else has to approve it."),
+            Self::Machine => "Machines ask for changes; people decide on them.".into(),
             Self::NotAnApprover(groups) => {
                 format!("Members of {} can approve this. You are in none of those groups.", any_of(groups))
             }
@@ -41,6 +43,23 @@ impl Refusal {
                 "Only the person who asked can withdraw this deploy. An approver can reject it.".into()
             }
         }
+    }
+}
+
+/// Why a machine may not ask for a change.
+pub fn out_of_bounds(why: OutOfBounds, place: &Place) -> String {
+    match why {
+        OutOfBounds::Gone => "This machine is no longer in the portal’s configuration.".into(),
+        OutOfBounds::Team => {
+            format!(
+                "{} is a service of {}, and this machine belongs to another team.",
+                place.service, place.team
+            )
+        }
+        OutOfBounds::Environment => format!(
+            "This machine may not change {}. The environments it may change stand in the portal’s configuration.",
+            place.environment
+        ),
     }
 }
 

@@ -13,15 +13,16 @@ use uuid::Uuid;
 
 use super::grant::{self, GrantId, Place, Terms};
 use super::store::{self, NewGrant};
+use super::wording;
 use crate::app::App;
-use crate::auth::{CurrentUser, access};
+use crate::auth::{CurrentUser, access, machine};
 use crate::catalogue::Catalogue;
 use crate::config::{AccessRole, Config};
 use crate::events::{self, Entry, Origin};
 use crate::kube::{Target, Wanted as Right};
 use crate::web::filters::span;
 use crate::web::form::VerifiedForm;
-use crate::web::{Layout, Nav, Result};
+use crate::web::{Error, Layout, Nav, Result};
 
 /// Longer is a document, not a reason.
 const LONGEST_REASON: usize = 2_000;
@@ -155,6 +156,10 @@ pub async fn ask(app: &App, user: &CurrentUser, origin: &Origin, wanted: Wanted<
         && let Some(id) = store::by_key(&mut *app.db.acquire().await?, key).await?
     {
         return Ok(Answer::Before(id));
+    }
+    // What a machine may do stands in the configuration, where it is reviewed.
+    if machine::is_machine(&user.identity) {
+        return Err(Error::Forbidden(wording::NOT_FOR_MACHINES.into()));
     }
     // Whoever asks has to be somebody to the cluster.
     access::kube_identity(app, user)?;

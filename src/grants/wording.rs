@@ -8,6 +8,9 @@ use super::grant::{End, Event, Grant, State};
 use crate::deploy::any_of;
 use crate::web::filters::{clock, span, until};
 
+/// A machine asked for access.
+pub const NOT_FOR_MACHINES: &str = "What a machine may do stands in the portal’s configuration and its cluster rights, where it is reviewed.";
+
 impl Refusal {
     pub fn sentence(&self) -> String {
         match self {

@@ -151,6 +151,8 @@ async fn who_am_i() -> Json<WhoAmI> {
         issuer: "https://id".into(),
         subject: "1".into(),
         machine: false,
+        team: None,
+        environments: Vec::new(),
         token: Some(Token {
             id: 7,
             name: "platform on desk".into(),

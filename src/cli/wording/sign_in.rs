@@ -6,6 +6,9 @@ use crate::api::types::{Scope, WhoAmI};
 use crate::cli::config::Kept;
 use crate::cli::print::clean;
 
+pub const NO_ID_TOKEN: &str = "there is no token of a CI system: give --token-file, set PLATFORM_ID_TOKEN (GitLab: id_tokens), \
+     or let the GitHub job have the permission id-token: write";
+
 pub fn who_am_i(me: &WhoAmI, portal: &str) -> Vec<(&'static str, String)> {
     let machine = if me.machine { ", a machine" } else { "" };
     let mut rows = vec![
@@ -13,6 +16,9 @@ pub fn who_am_i(me: &WhoAmI, portal: &str) -> Vec<(&'static str, String)> {
         ("groups", me.groups.join(", ")),
         ("portal", portal.into()),
     ];
+    if let Some(team) = &me.team {
+        rows.push(("changes", format!("services of {team} in {}", me.environments.join(", "))));
+    }
     if let Some(token) = &me.token {
         let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope_name(*scope)).collect();
         rows.push(("token", format!("{}, until {}", token.name, token.expires.strftime("%-d %b %Y"))));
