@@ -135,70 +135,7 @@ fn rounds(short: usize) -> usize {
     std::env::var("PILOTHOUSE_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
 }
 
-#[tokio::test]
-async fn a_portal_killed_in_any_state_is_followed_by_the_next_one() {
-    let mut watch = Watch::begin().await;
-    let states = ["queued", "applying", "rolling_out", "verifying"];
-    let mut waits = Vec::new();
-    for round in 0..rounds(states.len()) {
-        let (state, version) = (states[round % states.len()], GOOD[round % GOOD.len()]);
-        let id = watch.shop.deploy(&watch.maya(&watch.working).await, "staging", version).await;
-        if state != "queued" {
-            watch.until_in(id, state).await;
-        }
-        // Not always at the same instruction.
-        tokio::time::sleep(Duration::from_micros(u64::from(rand_of(round)) % 30_000)).await;
-        watch.working.kill();
-        watch.resting.go_on();
-        let ended = sqlx::query_scalar::<_, bool>("select ended is not null from deploys where id = $1")
-            .bind(id)
-            .fetch_one(watch.db())
-            .await
-            .unwrap();
-        if !ended {
-            let wait = watch.claimed_again(id).await;
-            assert!(wait < CARRIED_ON_WITHIN, "carried on from {state} after {wait:?}");
-            waits.push(wait);
-        }
-        watch.shop.ends_as(id, "succeeded").await;
-        watch.holds(round + 1, version).await;
-        let next = watch.shop.world.process().await;
-        next.stop();
-        watch.working = std::mem::replace(&mut watch.resting, next);
-    }
-    waits.sort();
-    let at = |part: usize| waits[(waits.len() - 1) * part / 100].as_secs_f64();
-    println!(
-        "carried on by the next portal: median {:.1} s, 90 % {:.1} s, slowest {:.1} s, of {} kills",
-        at(50),
-        at(90),
-        at(100),
-        waits.len()
-    );
-}
-
 /// Spread over the rounds, the same in every run.
 fn rand_of(round: usize) -> u32 {
     u32::try_from(round).unwrap().wrapping_add(1).wrapping_mul(2_654_435_761)
-}
-
-#[tokio::test]
-async fn a_stopped_owner_that_wakes_after_its_lease_writes_nothing() {
-    let watch = Watch::begin().await;
-    for round in 0..rounds(1).div_ceil(20) {
-        let maya = watch.maya(&watch.working).await;
-        let first = watch.shop.deploy(&maya, "staging", "v1.1.0").await;
-        watch.until_in(first, "applying").await;
-        watch.working.stop();
-        watch.resting.go_on();
-        watch.shop.ends_as(first, "succeeded").await;
-        let second = watch.shop.deploy(&watch.maya(&watch.resting).await, "staging", "v1.5.0").await;
-        watch.shop.ends_as(second, "succeeded").await;
-
-        watch.working.go_on();
-        // What it was about to do, and its next looks.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        watch.holds(2 * (round + 1), "v1.5.0").await;
-        watch.resting.stop();
-    }
 }

@@ -148,28 +148,3 @@ async fn the_requester_counts_in_no_session_whatever_groups_it_has() {
     assert_eq!(generations(&shop.production).len(), before);
     invariants_hold(&shop).await;
 }
-
-#[tokio::test]
-async fn what_somebody_changes_between_the_look_and_the_click_stays() {
-    let shop = open().await;
-    let (maya, omar) = (shop.maya().await, shop.omar().await);
-    let deployments: Api<Deployment> =
-        Api::namespaced(shop.production.admin.clone(), &shop.production.namespace);
-    for round in 0..rounds(4) {
-        let id = ask(&shop, &maya).await;
-        let digest = seen(&omar, id).await;
-        // The same bytes under a name of its own, so that it differs every time.
-        let by_hand = format!("{REPOSITORY}:v1.0.0");
-        let environment = json!([{"name": "ROUND", "value": round.to_string()}]);
-        let containers = json!([{"name": "shop", "image": by_hand, "env": environment}]);
-        let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
-        let params = PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
-        let (_, changed) =
-            join!(decide(&omar, id, "approve", &digest), deployments.patch("shop", &params, &patch));
-        changed.unwrap();
-        let state = ended(&shop, id).await;
-        assert_eq!(state, "superseded", "deploy {id}");
-        assert_eq!(image(&shop.production).await, by_hand, "the change by hand was written over");
-    }
-    invariants_hold(&shop).await;
-}

@@ -26,10 +26,12 @@ keycloak_start() {
   keycloak_stop "$folder"
   port_is_busy "$port" && fail "Port $port on 127.0.0.1 is taken by another program; Keycloak wants it." "${KEYCLOAK_PORT_ADVICE:-Choose another port.}"
   keycloak_prepare
-  rm -rf "$folder" && mkdir -p "$RUN_DIR" "$LOG_DIR" || fail "The folder $folder cannot be made."
+  if ! { rm -rf "$folder" && mkdir -p "$RUN_DIR" "$LOG_DIR"; }; then fail "The folder $folder cannot be made."; fi
   # Programs are shared, the database is this run's own. kc.sh finds its home by its own place, so it has to be a copy.
-  cp -R "$KEYCLOAK_HOME/bin" "$KEYCLOAK_HOME/conf" "$KEYCLOAK_HOME/data" "$folder/" &&
-    ln -s "$KEYCLOAK_HOME/lib" "$KEYCLOAK_HOME/providers" "$KEYCLOAK_HOME/themes" "$folder/" || fail "$folder cannot be filled."
+  if ! { cp -R "$KEYCLOAK_HOME/bin" "$KEYCLOAK_HOME/conf" "$KEYCLOAK_HOME/data" "$folder/" &&
+    ln -s "$KEYCLOAK_HOME/lib" "$KEYCLOAK_HOME/providers" "$KEYCLOAK_HOME/themes" "$folder/"; }; then
+    fail "$folder cannot be filled."
+  fi
   # Without a hostname the issuer follows the address it is asked at, so that a test can put something in between.
   keycloak_settings start_process keycloak "$folder/bin/kc.sh" start --optimized --cache=local --log-level=warn \
     --http-enabled=true --http-host=127.0.0.1 --http-port="$port" --hostname-strict=false
