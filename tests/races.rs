@@ -1,13 +1,10 @@
 //! Decisions that meet in the same moment. Whoever wins, nothing is written that nobody let through, and nothing twice.
 //!
-//! `bin/test` runs a few rounds of each; `bench/faults` sets `PILOTHOUSE_RACE_ROUNDS` to 1,000.
+//! A few rounds of each; `PILOTHOUSE_RACE_ROUNDS` asks for more.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
 use tokio::join;
 
-use crate::deploys::{REPOSITORY, Shop, generations, image, invariants_hold, seen};
+use crate::deploys::{Shop, generations, image, invariants_hold, seen};
 use crate::support::{Browser, Page};
 
 /// Versions of the sample that start, asked for in turn, so that there always is something to change.
