@@ -11,8 +11,7 @@ pub mod forger;
 pub mod gateway;
 pub mod keycloak;
 pub mod mutations;
-pub 
-use std::path::{Path, PathBuf};
+pub use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use pilothouse::app::App;
