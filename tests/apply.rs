@@ -142,7 +142,7 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
 
     // Agreed to for somebody else: nothing is forced.
     let refusal =
-        take_over(&maya, namespace, "web", &images(V2), &images(V1), "kubectl-set", &marks("1"), &Open)
+        take_over(&maya, namespace, "web", &images(V2), &images(V3), "kubectl-set", &marks("1"), &Open)
             .await
             .unwrap_err();
     assert!(matches!(refusal, Refusal::Conflict { .. }), "{refusal:?}");
@@ -155,7 +155,7 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
         [format!("-image: {V3}"), format!("+image: {V2}"),]
     );
     let agreed = listed(&managers).unwrap();
-    let applied = take_over(&maya, namespace, "web", &images(V2), &images(V1), &agreed, &marks("1"), &Open)
+    let applied = take_over(&maya, namespace, "web", &images(V2), &images(V3), &agreed, &marks("1"), &Open)
         .await
         .unwrap();
     let after = deployments.get("web").await.unwrap();

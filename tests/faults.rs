@@ -1,11 +1,22 @@
-//! Writes to the cluster that come too late or whose answer is lost: a deploy is carried on, once, and nothing old is
-//! written over anything new. What stands between portal and cluster really holds a write up.
+//! Whatever dies, hangs or comes too late in the middle of a deploy: it is carried on, once, and nothing old is written
+//! over anything new. The portals are processes that really are killed and stopped; what stands between them and the
+//! cluster really holds a write up.
+//!
+//! `bin/test` runs the short form; `bench/faults` sets `PILOTHOUSE_FAULT_ROUNDS` for the long one.
+
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use sqlx::PgPool;
 
 use crate::deploys::{Shop, generations, image, invariants_hold};
 use crate::support::gateway::Gateway;
-use crate::support::{Builder, World, state};
+use crate::support::{Browser, Builder, Process, World, state};
+
+/// The lease of a deploy, one poll, and a start of work on a busy machine.
+const CARRIED_ON_WITHIN: Duration = Duration::from_secs(20 + 1 + 4);
+/// Versions of the sample that start, asked for in turn.
+const GOOD: [&str; 2] = ["v1.1.0", "v1.5.0"];
 
 fn through(gateway: &Gateway) -> Builder {
     let direct = state().join("cluster/pilothouse.kubeconfig").display().to_string();
@@ -41,4 +52,153 @@ async fn a_write_that_was_carried_out_and_answered_504_is_not_done_twice() {
     shop.ends_as(id, "succeeded").await;
     assert_eq!(generations(&shop.staging).len(), 2);
     invariants_hold(&shop).await;
+}
+
+/// Two portals as processes, on a shop whose own one has ended: one works, the other one stands still.
+struct Watch {
+    shop: Shop,
+    working: Process,
+    resting: Process,
+}
+
+impl Watch {
+    async fn begin() -> Self {
+        // So that there is something to verify.
+        let after_staging = "[[environment]]\nname = \"production\"";
+        let soaking = World::builder().replace(after_staging, &format!("soak = \"2s\"\n\n{after_staging}"));
+        let shop = Shop::open_in(soaking).await;
+        shop.world.app.shutdown.cancel();
+        let (working, resting) = (shop.world.process().await, shop.world.process().await);
+        resting.stop();
+        Self { shop, working, resting }
+    }
+
+    async fn maya(&self, portal: &Process) -> Browser {
+        let browser = portal.browser();
+        browser.sign_in(&self.shop.world.people, "maya", "/").await;
+        browser
+    }
+
+    fn db(&self) -> &PgPool {
+        &self.shop.world.app.db
+    }
+
+    /// As soon as the deploy is in this state.
+    async fn until_in(&self, id: i64, wanted: &str) {
+        let began = Instant::now();
+        loop {
+            let state = self.shop.state(id).await;
+            if state == wanted {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "deploy {id} is {state}, never {wanted}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn claims(&self, id: i64) -> i64 {
+        sqlx::query_scalar("select fence from deploys where id = $1")
+            .bind(id)
+            .fetch_one(self.db())
+            .await
+            .unwrap()
+    }
+
+    /// How long until somebody claims the deploy again.
+    async fn claimed_again(&self, id: i64) -> Duration {
+        let (began, before) = (Instant::now(), self.claims(id).await);
+        while self.claims(id).await == before {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody carries deploy {id} on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        began.elapsed()
+    }
+
+    /// One write of every deploy, the one with kubectl before them, and the version that was asked for last.
+    async fn holds(&self, deploys: usize, version: &str) {
+        assert_eq!(generations(&self.shop.staging).len(), 1 + deploys, "not one write for each deploy");
+        assert!(image(&self.shop.staging).await.contains(&format!(":{version}@")));
+        let rows: i64 = sqlx::query_scalar("select count(*) from audit where action = 'deploy.end'")
+            .fetch_one(self.db())
+            .await
+            .unwrap();
+        assert_eq!(usize::try_from(rows).unwrap(), deploys, "not one row of the audit trail for each end");
+        let releases: i64 =
+            sqlx::query_scalar("select count(*) from releases").fetch_one(self.db()).await.unwrap();
+        assert_eq!(usize::try_from(releases).unwrap(), deploys);
+        invariants_hold(&self.shop).await;
+    }
+}
+
+/// How often, in all states.
+fn rounds(short: usize) -> usize {
+    std::env::var("PILOTHOUSE_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
+}
+
+#[tokio::test]
+async fn a_portal_killed_in_any_state_is_followed_by_the_next_one() {
+    let mut watch = Watch::begin().await;
+    let states = ["queued", "applying", "rolling_out", "verifying"];
+    let mut waits = Vec::new();
+    for round in 0..rounds(states.len()) {
+        let (state, version) = (states[round % states.len()], GOOD[round % GOOD.len()]);
+        let id = watch.shop.deploy(&watch.maya(&watch.working).await, "staging", version).await;
+        if state != "queued" {
+            watch.until_in(id, state).await;
+        }
+        // Not always at the same instruction.
+        tokio::time::sleep(Duration::from_micros(u64::from(rand_of(round)) % 30_000)).await;
+        watch.working.kill();
+        watch.resting.go_on();
+        let ended = sqlx::query_scalar::<_, bool>("select ended is not null from deploys where id = $1")
+            .bind(id)
+            .fetch_one(watch.db())
+            .await
+            .unwrap();
+        if !ended {
+            let wait = watch.claimed_again(id).await;
+            assert!(wait < CARRIED_ON_WITHIN, "carried on from {state} after {wait:?}");
+            waits.push(wait);
+        }
+        watch.shop.ends_as(id, "succeeded").await;
+        watch.holds(round + 1, version).await;
+        let next = watch.shop.world.process().await;
+        next.stop();
+        watch.working = std::mem::replace(&mut watch.resting, next);
+    }
+    waits.sort();
+    let at = |part: usize| waits[(waits.len() - 1) * part / 100].as_secs_f64();
+    println!(
+        "carried on by the next portal: median {:.1} s, 90 % {:.1} s, slowest {:.1} s, of {} kills",
+        at(50),
+        at(90),
+        at(100),
+        waits.len()
+    );
+}
+
+/// Spread over the rounds, the same in every run.
+fn rand_of(round: usize) -> u32 {
+    u32::try_from(round).unwrap().wrapping_add(1).wrapping_mul(2_654_435_761)
+}
+
+#[tokio::test]
+async fn a_stopped_owner_that_wakes_after_its_lease_writes_nothing() {
+    let watch = Watch::begin().await;
+    for round in 0..rounds(1).div_ceil(20) {
+        let maya = watch.maya(&watch.working).await;
+        let first = watch.shop.deploy(&maya, "staging", "v1.1.0").await;
+        watch.until_in(first, "applying").await;
+        watch.working.stop();
+        watch.resting.go_on();
+        watch.shop.ends_as(first, "succeeded").await;
+        let second = watch.shop.deploy(&watch.maya(&watch.resting).await, "staging", "v1.5.0").await;
+        watch.shop.ends_as(second, "succeeded").await;
+
+        watch.working.go_on();
+        // What it was about to do, and its next looks.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        watch.holds(2 * (round + 1), "v1.5.0").await;
+        watch.resting.stop();
+    }
 }

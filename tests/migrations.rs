@@ -102,10 +102,11 @@ async fn limit_pods(sandbox: &Sandbox, most: &str) {
 async fn a_migration_runs_once_as_the_person_with_what_runs_and_is_no_release() {
     let shop = shop(&[], "1m").await;
     let maya = shop.maya().await;
-    assert!(
-        maya.get("/services/shop").await.text.contains(FORM),
-        "the page of the service leads to the form"
-    );
+    // It does so from when the watch has told that something runs.
+    until("the page of the service leads to the form", async || {
+        maya.get("/services/shop").await.text.contains(FORM).then_some(())
+    })
+    .await;
     let form = maya.get(FORM).await.text;
     for told in ["/app migrate", "Empty: the one that runs, v1.0.0", "restartPolicy: Never", "Run migration"]
     {

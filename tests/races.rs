@@ -1,10 +1,13 @@
 //! Decisions that meet in the same moment. Whoever wins, nothing is written that nobody let through, and nothing twice.
 //!
-//! A few rounds of each; `PILOTHOUSE_RACE_ROUNDS` asks for more.
+//! `bin/test` runs a few rounds of each; `bench/faults` sets `PILOTHOUSE_RACE_ROUNDS` to 1,000.
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
 use tokio::join;
 
-use crate::deploys::{Shop, generations, image, invariants_hold, seen};
+use crate::deploys::{REPOSITORY, Shop, generations, image, invariants_hold, seen};
 use crate::support::{Browser, Page};
 
 /// Versions of the sample that start, asked for in turn, so that there always is something to change.
@@ -25,10 +28,14 @@ async fn open() -> Shop {
     shop
 }
 
+/// The one of the two that does not run.
+fn another(runs: &str) -> &'static str {
+    GOOD.into_iter().find(|version| !runs.contains(version)).unwrap()
+}
+
 /// Asks for whichever of the two does not run in production.
 async fn ask(shop: &Shop, maya: &Browser) -> i64 {
-    let runs = image(&shop.production).await;
-    let version = GOOD.into_iter().find(|version| !runs.contains(version)).unwrap();
+    let version = another(&image(&shop.production).await);
     shop.deploy(maya, "production", version).await
 }
 
@@ -143,5 +150,34 @@ async fn the_requester_counts_in_no_session_whatever_groups_it_has() {
         maya.post(&format!("/deploys/{id}/cancellation"), &[]).await;
     }
     assert_eq!(generations(&shop.production).len(), before);
+    invariants_hold(&shop).await;
+}
+
+#[tokio::test]
+async fn what_somebody_changes_between_the_look_and_the_click_stays() {
+    let shop = open().await;
+    let (maya, omar) = (shop.maya().await, shop.omar().await);
+    let deployments: Api<Deployment> =
+        Api::namespaced(shop.production.admin.clone(), &shop.production.namespace);
+    for _ in 0..rounds(4) {
+        let runs = image(&shop.production).await;
+        let id = ask(&shop, &maya).await;
+        let digest = seen(&omar, id).await;
+        let asked = another(&runs);
+        let by_hand = ["v1.0.0", "v1.1.0", "v1.5.0"]
+            .into_iter()
+            .find(|version| *version != asked && !runs.contains(version))
+            .map(|version| format!("{REPOSITORY}:{version}"))
+            .unwrap();
+        let containers = json!([{"name": "shop", "image": by_hand}]);
+        let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+        let params = PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
+        let (_, changed) =
+            join!(decide(&omar, id, "approve", &digest), deployments.patch("shop", &params, &patch));
+        changed.unwrap();
+        let state = ended(&shop, id).await;
+        assert_eq!(state, "superseded", "deploy {id}");
+        assert_eq!(image(&shop.production).await, by_hand, "the change by hand was written over");
+    }
     invariants_hold(&shop).await;
 }

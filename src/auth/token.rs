@@ -164,7 +164,7 @@ pub async fn make(
     sqlx::query!("delete from tokens where expires < $1", (now - KEPT_AFTER_END).to_sqlx() as _)
         .execute(&mut *tx)
         .await?;
-    let minted_by = (new.by.identity != owner.identity).then(|| Json(new.by));
+    let minted_by = (new.by.identity != owner.identity).then_some(Json(new.by));
     let id = sqlx::query_scalar!(
         "insert into tokens (hash, issuer, subject, person, name, scopes, created, expires, minted_by)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",

@@ -11,7 +11,9 @@ pub mod forger;
 pub mod gateway;
 pub mod keycloak;
 pub mod mutations;
-pub use std::path::{Path, PathBuf};
+pub mod process;
+
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use pilothouse::app::App;
@@ -24,6 +26,7 @@ use tokio::net::TcpListener;
 pub use at_provider::AtProvider;
 pub use browser::{Browser, Page, with_form};
 pub use database::Database;
+pub use process::Process;
 
 /// What `demo/people.toml` calls the people.
 pub const SAMPLE_PEOPLE: &str = include_str!("../../demo/people.toml");
@@ -68,6 +71,11 @@ impl World {
     /// A browser in which nobody has signed in.
     pub fn browser(&self) -> Browser {
         Browser::new(&self.base)
+    }
+
+    /// The same portal as a process of its own, which can be stopped and killed.
+    pub async fn process(&self) -> Process {
+        Process::start(&self.configuration, &self.base).await
     }
 
     /// A second portal on the same database, as another replica would be.
