@@ -87,6 +87,7 @@ impl House {
             username: username.into(),
             name: username.into(),
             groups: groups.iter().map(ToString::to_string).collect(),
+            set_off_by: None,
         };
         self.place.portal.as_user(&KubeIdentity::new(&person, "oidc:").unwrap())
     }

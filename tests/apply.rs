@@ -517,6 +517,7 @@ async fn a_cluster_that_does_not_answer_is_told_apart_from_one_that_says_no() {
             username: "maya@acme.example".into(),
             name: "Maya".into(),
             groups: Default::default(),
+            set_off_by: None,
         };
         portal.as_user(&pilothouse::auth::KubeIdentity::new(&person, "oidc:").unwrap())
     };

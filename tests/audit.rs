@@ -16,6 +16,7 @@ async fn record(world: &World, name: &str, count: i64) {
         username: name.to_lowercase(),
         name: name.into(),
         groups: Default::default(),
+        set_off_by: None,
     });
     let mut tx = world.app.db.begin().await.unwrap();
     for n in 0..count {

@@ -148,6 +148,7 @@ fn identity(username: &str, groups: &[&str]) -> KubeIdentity {
         username: username.into(),
         name: username.into(),
         groups: groups.iter().map(ToString::to_string).collect(),
+        set_off_by: None,
     };
     KubeIdentity::new(&person, "oidc:").unwrap()
 }

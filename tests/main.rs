@@ -22,6 +22,7 @@ mod keycloak;
 mod kube_cluster;
 mod kube_rules;
 mod logs;
+mod machines;
 mod migrations;
 mod pages;
 mod program_sign_in;

@@ -92,9 +92,11 @@ pub fn refuse(refusal: &Refusal) -> Refused {
 /// The same about something else that waits, in its own words.
 pub fn refuse_with(refusal: &Refusal, sentence: String) -> Refused {
     match refusal {
-        Refusal::OwnRequest | Refusal::Machine | Refusal::NotAnApprover(_) | Refusal::NotYoursToCancel => {
-            Error::Forbidden(sentence).into()
-        }
+        Refusal::OwnRequest
+        | Refusal::OwnPipeline
+        | Refusal::Machine
+        | Refusal::NotAnApprover(_)
+        | Refusal::NotYoursToCancel => Error::Forbidden(sentence).into(),
         Refusal::NotWaiting(_)
         | Refusal::Expired(_)
         | Refusal::DecidedAlready

@@ -12,7 +12,9 @@ use super::problem::{Refused, Result};
 use super::types::FieldError;
 use crate::app::App;
 use crate::auth::{CurrentUser, Scope, UsedToken};
+use crate::catalogue::Service;
 use crate::config::Environment;
+use crate::deploy::in_bounds;
 use crate::web::Error;
 
 /// Who asks, and with which token; none in a browser.
@@ -22,13 +24,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// An environment where others have to approve takes a scope of its own.
-    pub fn may_change(&self, environment: &Environment) -> Result<()> {
+    /// An environment where others have to approve takes a scope of its own, and a machine keeps to its team and its
+    /// environments.
+    pub fn may_change(&self, app: &App, service: &Service, environment: &Environment) -> Result<()> {
         let scope = if environment.approvals > 0 { Scope::Production } else { Scope::Deploy };
-        match &self.token {
-            Some(token) => Ok(token.may(scope)?),
-            None => Ok(()),
+        if let Some(token) = &self.token {
+            token.may(scope)?;
         }
+        Ok(in_bounds(app, &self.user, &service.name, &service.team, environment.name())?)
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn deploy(
     let user = &caller.user;
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, user, catalogue.service(&name), &environment).await?;
-    caller.may_change(environment)?;
+    caller.may_change(&app, service, environment)?;
 
     let wanted = Wanted {
         version: Some(&new.version),
@@ -215,7 +215,7 @@ async fn change(
     let catalogue = app.catalogue.load();
     let found = find_target(app, &caller.user, catalogue.service(&name), &environment).await?;
     let (service, environment) = found;
-    caller.may_change(environment)?;
+    caller.may_change(app, service, environment)?;
 
     let input = ChangeInput { confirm: Some(name), ..input };
     match ask_for_change(form, app, &caller.user, origin, service, environment, &input).await? {

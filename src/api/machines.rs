@@ -15,7 +15,7 @@ use super::tokens::unusable;
 use super::types::{Machine, MintedToken, NewToken, Page, Token};
 use crate::app::App;
 use crate::auth::token::{self, New, Wanted};
-use crate::auth::{Person, machine};
+use crate::auth::{Person, SetOffBy, machine};
 use crate::config;
 use crate::events::Origin;
 use crate::web::Error;
@@ -73,7 +73,9 @@ pub async fn mint(
     Body(new): Body<NewToken>,
 ) -> Result<(StatusCode, Json<MintedToken>)> {
     let machine = find(&app, &caller, &name)?;
-    let (owner, may, now) = (owner(machine), machine::scopes(machine), app.clock.now());
+    let by = SetOffBy { identity: Some(caller.user.identity.clone()), name: caller.user.name.clone() };
+    let owner = Arc::new(machine::person(machine, Some(Box::new(by))));
+    let (may, now) = (machine::scopes(machine), app.clock.now());
     let wanted = Wanted { name: new.name, scopes: new.scopes.into_iter().collect(), days: new.expires_days };
     let mut tx = app.db.begin().await?;
     let open = token::count_open(&mut tx, &owner.identity, now).await?;
@@ -136,5 +138,5 @@ fn find<'a>(app: &'a App, caller: &Caller, name: &str) -> Result<&'a config::Mac
 }
 
 fn owner(machine: &config::Machine) -> Arc<Person> {
-    Arc::new(machine::person(machine))
+    Arc::new(machine::person(machine, None))
 }

@@ -9,9 +9,12 @@ use super::draw;
 use super::problem::{Refused, Result};
 use super::types::{FieldError, MintedToken, NewToken, Page, Token};
 use crate::app::App;
+use crate::auth::machine;
 use crate::auth::token::{self, Wanted};
 use crate::events::Origin;
 use crate::web::Error;
+
+const MAKES_NONE: &str = "Machines make no tokens. Somebody of its team makes one, under /api/v1/machines, or its pipeline exchanges another.";
 
 /// Your tokens
 ///
@@ -44,6 +47,9 @@ pub async fn mint(
     origin: Origin,
     Body(new): Body<NewToken>,
 ) -> Result<(StatusCode, Json<MintedToken>)> {
+    if machine::is_machine(&caller.user.identity) {
+        return Err(Error::Forbidden(MAKES_NONE.into()).into());
+    }
     let now = app.clock.now();
     let wanted = Wanted { name: new.name, scopes: new.scopes.into_iter().collect(), days: new.expires_days };
     let mut tx = app.db.begin().await?;

@@ -45,6 +45,9 @@ impl std::ops::Deref for UsedToken {
 impl UsedToken {
     /// Refuses what the token may not be used for.
     pub fn may(&self, scope: Scope) -> Result<(), Error> {
+        if scope == Scope::Approve && machine::is_machine(&self.owner.identity) {
+            return Err(Error::Forbidden(wording::DECIDES_NOTHING.into()));
+        }
         if self.scopes.allow(scope) {
             return Ok(());
         }
@@ -155,7 +158,7 @@ async fn standing(app: &App, shown: &Shown, now: Timestamp) -> Result<Arc<Person
     if machine::is_machine(known) {
         // As the configuration has it, and no longer than it does.
         let machine = machine::of(&app.config, known).ok_or(Stranger::Unknown)?;
-        return Ok(Arc::new(machine::person(machine)));
+        return Ok(Arc::new(machine::person(machine, shown.token.owner.set_off_by.clone())));
     }
     let key = shown.token.key;
     let (heard, owner) = match refresh::keep_fresh(app, shown.behind, now).await {

@@ -54,7 +54,7 @@ pub fn person(config: &Oidc, identity: Identity, claims: &Claims) -> Result<Pers
         Some(Value::String(name)) if !name.trim().is_empty() => name.trim().chars().take(100).collect(),
         _ => username.clone(),
     };
-    let person = Person { identity, username, name, groups };
+    let person = Person { identity, username, name, groups, set_off_by: None };
     match KubeIdentity::new(&person, &config.groups_prefix) {
         Ok(_) => Ok(person),
         Err(odd) => Err(translate(config, odd)),

@@ -36,6 +36,17 @@ pub struct Person {
     pub name: String,
     /// Groups as the provider names them, without the cluster prefix.
     pub groups: BTreeSet<String>,
+    /// Of a machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_off_by: Option<Box<SetOffBy>>,
+}
+
+/// The person behind a machine, as far as it is known. Four eyes stay four: they don't approve what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetOffBy {
+    /// Who made the machine's stored token. None: a CI system named the person, by the name they have there.
+    pub identity: Option<Identity>,
+    pub name: String,
 }
 
 /// The signed-in person of this request.
@@ -53,6 +64,18 @@ impl Person {
     /// At most two letters for the avatar.
     pub fn initials(&self) -> String {
         initials(&self.name)
+    }
+
+    /// Whether a machine asks because of this person. A name in the CI system counts as theirs where it is their user
+    /// name, or what stands before the @ of it.
+    pub fn set_off(&self, requester: &Self) -> bool {
+        requester.set_off_by.as_ref().is_some_and(|by| match &by.identity {
+            Some(identity) => *identity == self.identity,
+            None => {
+                let local = self.username.split('@').next().unwrap_or_default();
+                [self.username.as_str(), local].iter().any(|name| by.name.eq_ignore_ascii_case(name))
+            }
+        })
     }
 
     pub fn is_in_any<'a>(&self, groups: impl IntoIterator<Item = &'a String>) -> bool {
@@ -134,7 +157,22 @@ mod tests {
             username: username.into(),
             name: "Maya Okafor".into(),
             groups: groups.iter().map(ToString::to_string).collect(),
+            set_off_by: None,
         }
+    }
+
+    #[test]
+    fn who_set_a_machine_off_is_known_by_identity_or_by_name() {
+        let maya = person("Maya@acme.example", &[]);
+        let by = |identity, name: &str| Person {
+            set_off_by: Some(Box::new(SetOffBy { identity, name: name.into() })),
+            ..person("machine:payments-ci", &[])
+        };
+        assert!(maya.set_off(&by(Some(maya.identity.clone()), "whoever")));
+        assert!(maya.set_off(&by(None, "maya")) && maya.set_off(&by(None, "maya@ACME.example")));
+        let other = Identity { issuer: "https://id.example".into(), subject: "2".into() };
+        assert!(!maya.set_off(&by(Some(other), "maya")) && !maya.set_off(&by(None, "mayab")));
+        assert!(!maya.set_off(&maya));
     }
 
     #[test]

@@ -14,10 +14,11 @@ use jiff::Timestamp;
 
 use super::ci_issuer::Unproven;
 use super::jwt::Jwt;
+use super::limit::Sender;
 use super::machine::{self, NoMachine};
 use super::program::{AccessToken, OauthError};
 use super::token::{self, New};
-use super::wording;
+use super::{SetOffBy, wording};
 use crate::app::App;
 use crate::config::{Machine, Trust};
 use crate::events::Origin;
@@ -27,6 +28,8 @@ pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+const LONGEST_ACTOR: usize = 80;
 
 /// Why a CI token is not exchanged, for the author of the pipeline.
 #[derive(Debug)]
@@ -53,19 +56,23 @@ pub struct Asked<'a> {
 pub async fn exchange(
     app: &App,
     origin: &Origin,
+    sender: &Sender,
     asked: Asked<'_>,
 ) -> Result<std::result::Result<AccessToken, OauthError>> {
     let now = app.clock.now();
     let (machine, trust, jwt) = match check(app, &asked, now).await {
         Ok(found) => found,
         Err(why) => {
+            sender.fails(app)?;
             tracing::warn!(why = format!("{why:?}"), "a CI token was not exchanged");
             let error_description = wording::not_exchanged(&why);
             return Ok(Err(OauthError { error: "invalid_grant".into(), error_description }));
         }
     };
     let claim = |name: &str| jwt.claims.get(name).and_then(|value| value.as_str());
-    let owner = Arc::new(machine::person(machine));
+    let actor = trust.actor_claim.as_deref().and_then(claim).and_then(named);
+    let set_off_by = actor.map(|name| Box::new(SetOffBy { identity: None, name }));
+    let owner = Arc::new(machine::person(machine, set_off_by));
     let new = New {
         name: "exchanged",
         scopes: &machine::scopes(machine),
@@ -75,7 +82,6 @@ pub async fn exchange(
         detail: serde_json::json!({
             "issuer": trust.issuer.get_ref(),
             "subject": claim("sub"),
-            "actor": trust.actor_claim.as_deref().and_then(claim),
         }),
     };
     let mut tx = app.db.begin().await?;
@@ -113,6 +119,12 @@ async fn check<'a>(
     let (machine, trust) =
         machine::trusting(machines, &jwt.claims, asked.named).map_err(NotExchanged::NoMachine)?;
     Ok((machine, trust, jwt))
+}
+
+/// The name of a person in the CI system, as it may be shown. It is text that they chose.
+fn named(told: &str) -> Option<String> {
+    let name: String = told.chars().filter(|letter| !letter.is_control()).take(LONGEST_ACTOR).collect();
+    Some(name.trim().to_string()).filter(|name| !name.is_empty())
 }
 
 /// Never after the token it was exchanged for, whose times were checked.

@@ -21,6 +21,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json as Stored;
 use utoipa::ToSchema;
 
+use super::limit::Sender;
 use super::program::{self, AccessToken, Denied, OauthError};
 use super::session::Secret;
 use super::token::{self, TokenSecret, Wanted};
@@ -76,6 +77,7 @@ pub struct Grant {
 pub async fn token(
     State(app): State<App>,
     origin: Origin,
+    sender: Sender,
     form: std::result::Result<Form<Grant>, FormRejection>,
 ) -> Result<Response> {
     let Ok(Form(form)) = form else { return Ok(Denied::OddRequest.into_response()) };
@@ -85,7 +87,7 @@ pub async fn token(
         };
         let named = form.client_id.as_deref().filter(|name| *name != program::CLIENT);
         let asked = exchange::Asked { subject_token: token, subject_token_type: kind, named };
-        return Ok(exchange::exchange(&app, &origin, asked)
+        return Ok(exchange::exchange(&app, &origin, &sender, asked)
             .await?
             .map(Json)
             .map_err(program::refused)

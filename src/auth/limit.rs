@@ -1,6 +1,7 @@
 //! How often one address may try to sign in, or show a token that is none. The limits are per replica: they keep a
 //! flood from the database and from the identity provider, which has its own limit on guessing.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -48,6 +49,29 @@ impl FromRequestParts<App> for Unhurried {
                 Err(Error::TooMany(wording::TOO_MANY.into()))
             }
             _ => Ok(Self),
+        }
+    }
+}
+
+/// Where a request comes from, for handlers that hold nobody up but who fails too often.
+pub struct Sender(Option<IpAddr>);
+
+impl FromRequestParts<App> for Sender {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(client_address(parts, app.config.server.proxies)))
+    }
+}
+
+impl Sender {
+    /// Counts what was shown and is no token: beyond the limit, nothing more is said of it or written to the log.
+    pub fn fails(&self, app: &App) -> Result<(), Error> {
+        match self.0 {
+            Some(address) if !app.failed_tokens.allows(address) => {
+                Err(Error::TooMany(wording::TOO_MANY.into()))
+            }
+            _ => Ok(()),
         }
     }
 }

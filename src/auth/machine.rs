@@ -4,13 +4,15 @@
 use jiff::SignedDuration;
 
 use super::claims::Claims;
-use super::{Identity, Person, Scopes};
+use super::{Identity, Person, Scopes, SetOffBy};
 use crate::config::{Config, Machine, Trust};
 
 /// The issuer of every machine. No provider's: those are addresses.
-const ISSUER: &str = "machine";
+pub const ISSUER: &str = "machine";
 /// Before every machine's user name in Kubernetes. No person's user name begins like that (`claims.rs`).
 pub const PREFIX: &str = "machine:";
+/// OpenID Connect Core allows 255 ASCII characters.
+const LONGEST_SUBJECT: usize = 255;
 /// A pipeline that runs longer exchanges its CI token again.
 pub const LIVES: SignedDuration = SignedDuration::from_mins(15);
 
@@ -24,13 +26,22 @@ pub fn of<'c>(config: &'c Config, identity: &Identity) -> Option<&'c Machine> {
 }
 
 /// As clusters and the audit trail know it.
-pub fn person(machine: &Machine) -> Person {
+pub fn person(machine: &Machine, set_off_by: Option<Box<SetOffBy>>) -> Person {
+    let name = match &set_off_by {
+        Some(by) => format!("{} for {}", machine.name(), by.name),
+        None => machine.name().into(),
+    };
     Person {
-        identity: Identity { issuer: ISSUER.into(), subject: machine.name().into() },
+        identity: identity(machine),
         username: format!("{PREFIX}{}", machine.name()),
-        name: machine.name().into(),
+        name,
         groups: machine.groups.clone(),
+        set_off_by,
     }
+}
+
+pub fn identity(machine: &Machine) -> Identity {
+    Identity { issuer: ISSUER.into(), subject: machine.name().into() }
 }
 
 /// What it may be used for today, whatever it was allowed when a token was made.
@@ -61,6 +72,13 @@ pub fn may_change(config: &Config, who: &Identity, team: &str, environment: &str
         return Err(OutOfBounds::Environment);
     }
     Ok(())
+}
+
+/// Whether what was asked for earlier may still be done: a machine that is gone, or has fewer groups by now, is not
+/// borrowed from.
+pub fn may_still_change(config: &Config, who: &Person, team: &str, environment: &str) -> bool {
+    may_change(config, &who.identity, team, environment).is_ok()
+        && of(config, &who.identity).is_none_or(|machine| who.groups.is_subset(&machine.groups))
 }
 
 /// Who may make tokens for it and take them away.
@@ -124,13 +142,17 @@ fn is_for(claims: &Claims, audience: &str) -> bool {
     super::logout_token::is_for(claims.get("aud"), audience)
 }
 
-/// Whether a subject has the form of the pattern, in which `*` is one or more characters other than `:` and `/`.
+/// Whether a subject has the form of the pattern, in which `*` is one or more visible characters other than `:` and `/`.
 fn fits(pattern: &str, subject: &str) -> bool {
+    let odd = |letter: char| !letter.is_ascii_graphic();
+    subject.len() <= LONGEST_SUBJECT && !subject.contains(odd) && follows(pattern, subject)
+}
+
+fn follows(pattern: &str, subject: &str) -> bool {
     let Some((literal, pattern)) = pattern.split_once('*') else { return pattern == subject };
     let Some(rest) = subject.strip_prefix(literal) else { return false };
     let run = rest.split([':', '/']).next().unwrap_or_default();
-    let ends = run.char_indices().map(|(at, letter)| at + letter.len_utf8());
-    ends.into_iter().any(|end| fits(pattern, &rest[end..]))
+    (1..=run.len()).any(|end| follows(pattern, &rest[end..]))
 }
 
 #[cfg(test)]
@@ -201,7 +223,9 @@ mod tests {
             assert!(!fits(pattern, other), "{other:?}");
         }
         assert!(fits("a:*-*", "a:b-c") && fits("a:*-*", "a:b-c-d") && !fits("a:*-*", "a:b"));
-        assert!(fits("a:*", "a:ü") && !fits("a:*", "a:"));
+        assert!(!fits("a:*", "a:") && !fits("a:*", "a:ü") && !fits("a:*", "a:b c") && !fits("a:*", "a:b\0"));
+        assert!(fits("a:*", &format!("a:{}", "b".repeat(253))));
+        assert!(!fits("a:*", &format!("a:{}", "b".repeat(254))));
     }
 
     #[test]
@@ -242,7 +266,7 @@ mod tests {
     #[test]
     fn a_team_keeps_its_machines_and_machines_keep_none() {
         let machine = &payments()[0];
-        let mut someone = person(machine);
+        let mut someone = person(machine, None);
         someone.groups = ["payments".to_string()].into();
         assert!(!may_keep(machine, &someone, true), "a machine makes no tokens for machines");
         someone.identity.issuer = "https://id.example".into();

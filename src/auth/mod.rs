@@ -53,7 +53,7 @@ mod wording;
 
 pub use bearer::{Tokens, UsedToken, load as load_token};
 pub use ci_issuer::CiIssuers;
-pub use current_user::{CurrentUser, Identity, KubeIdentity, OddClaim, Person, initials};
+pub use current_user::{CurrentUser, Identity, KubeIdentity, OddClaim, Person, SetOffBy, initials};
 pub use device::DeviceCode;
 pub use guard::{require_platform, require_scope, require_signed_in};
 pub use limit::AddressLimit;

@@ -466,6 +466,7 @@ mod tests {
             username: "maya".into(),
             name: "Maya Okafor".into(),
             groups: Default::default(),
+            set_off_by: None,
         };
         Session {
             person: Arc::new(person),

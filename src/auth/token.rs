@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use super::provider_session::ProviderSession;
 use super::scope::{Scope, Scopes};
 use super::session::Secret;
-use super::{Identity, Person};
+use super::{Identity, Person, machine};
 use crate::app::App;
 use crate::events::{self, Entry, Origin};
 
@@ -212,13 +212,15 @@ pub async fn forget_exchanged(tx: &mut PgConnection, machine: &Identity, now: Ti
     Ok(())
 }
 
-/// How many tokens of a person still count.
+/// How many tokens of a person still count; of a machine, those with a stored secret.
 pub async fn count_open(db: &mut PgConnection, owner: &Identity, now: Timestamp) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"select count(*) as "open!" from tokens where issuer = $1 and subject = $2 and expires > $3"#,
+        r#"select count(*) as "open!" from tokens where issuer = $1 and subject = $2 and expires > $3
+           and (issuer <> $4 or minted_by is not null)"#,
         owner.issuer,
         owner.subject,
         now.to_sqlx() as _,
+        machine::ISSUER,
     )
     .fetch_one(db)
     .await
@@ -361,6 +363,7 @@ mod tests {
             username: "maya".into(),
             name: "Maya Okafor".into(),
             groups: Default::default(),
+            set_off_by: None,
         };
         Token {
             id: 1,

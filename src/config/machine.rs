@@ -118,6 +118,13 @@ impl Trust {
                 "Before the first * there must be more than the first part, e.g. repo:acme/checkout-api:*.",
             );
         }
+        if self.subject.get_ref().split([':', '/']).any(|part| part.matches('*').count() > 1) {
+            check.add(
+                self.subject.span(),
+                "one part of this subject has several *",
+                "Between two of : and / there is one * at most.",
+            );
+        }
         if self.audience.trim().is_empty() {
             check.add(self.issuer.span(), "machine.trust.audience is empty", "Give the portal's base_url.");
         }

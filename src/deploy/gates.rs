@@ -24,6 +24,8 @@ pub enum Refusal {
     NotWaiting(&'static str),
     Expired(Timestamp),
     OwnRequest,
+    /// They set off the machine that asks.
+    OwnPipeline,
     /// Whatever group it is in.
     Machine,
     NotAnApprover(Vec<String>),
@@ -44,7 +46,7 @@ pub enum Refusal {
 pub struct Awaited<'a> {
     /// Until when; where it does not wait, the words of its state.
     pub until: Result<Timestamp, &'static str>,
-    pub requester: &'a Identity,
+    pub requester: &'a Person,
     /// Groups, as the provider names them.
     pub approvers: &'a [String],
     pub decided: &'a [Identity],
@@ -58,8 +60,11 @@ impl Awaited<'_> {
         if now >= expires {
             return Err(Refusal::Expired(expires));
         }
-        if person.identity == *self.requester {
+        if person.identity == self.requester.identity {
             return Err(Refusal::OwnRequest);
+        }
+        if person.set_off(self.requester) {
+            return Err(Refusal::OwnPipeline);
         }
         if machine::is_machine(&person.identity) {
             return Err(Refusal::Machine);
@@ -91,7 +96,7 @@ fn awaited<'a>(deploy: &'a Deploy, decided: &'a [Identity]) -> Awaited<'a> {
             State::AwaitingApproval { expires } => Ok(*expires),
             other => Err(wording::words(other.name())),
         },
-        requester: &deploy.requester.identity,
+        requester: &deploy.requester,
         approvers: &deploy.policy.approvers,
         decided,
         digest: &deploy.digest,
@@ -113,10 +118,10 @@ pub fn is_sound(verdict: Verdict, note: &str, seen: &Digest, deploy: &Deploy) ->
     awaited(deploy, &[]).is_sound(verdict, note, seen)
 }
 
-/// Only the requester withdraws, or stops a migration that runs; an approver who wants it stopped rejects it, and says
-/// why.
+/// Only the requester, or who set it off, withdraws, or stops a migration that runs; an approver who wants it stopped
+/// rejects it, and says why.
 pub fn may_cancel(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
-    if person.identity != deploy.requester.identity {
+    if person.identity != deploy.requester.identity && !person.set_off(&deploy.requester) {
         return Err(Refusal::NotYoursToCancel);
     }
     if deploy.action.migration().is_some() {
@@ -147,6 +152,7 @@ pub fn approvals_that_count(deploy: &Deploy, approvers: &[Approver]) -> u32 {
         if approver.seen == deploy.digest
             && entitled
             && *identity != deploy.requester.identity
+            && !approver.person.set_off(&deploy.requester)
             && !machine::is_machine(identity)
             && !counted.contains(&identity)
         {

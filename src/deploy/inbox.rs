@@ -115,7 +115,7 @@ async fn ask(app: &App, db: &mut sqlx::PgConnection, waiting: &Waiting, now: Tim
             hints.push(("ok", format!("Ran in {required} {} ago", ago(since, now))));
         }
     }
-    if matches!(may, Err(Refusal::OwnRequest)) {
+    if matches!(may, Err(Refusal::OwnRequest | Refusal::OwnPipeline)) {
         hints.push(("warn", "You asked, so yours doesn’t count".into()));
     }
     let dependents = service.map_or(0, |service| service.used_by.len());

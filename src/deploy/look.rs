@@ -12,6 +12,7 @@ use super::step::{Note, Seen};
 use super::store;
 use crate::app::App;
 use crate::auth::access;
+use crate::auth::machine;
 use crate::kube::diagnosis;
 use crate::kube::job::{self, LastLines};
 use crate::kube::observe::observe as observe_workload;
@@ -129,12 +130,14 @@ pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
         Err(_) => None,
     };
     let environment = app.config.environment(&place.environment);
+    let in_bounds =
+        machine::may_still_change(&app.config, &deploy.requester, &place.team, &place.environment);
     Ok(Facts {
         tag_digest,
         policy: environment.map(|environment| Policy::of(environment, &place.team)),
         running,
         newer_release,
-        requester_may: review.map_err(|error| Missing::Away(error.words().1))?.allowed,
+        requester_may: review.map_err(|error| Missing::Away(error.words().1))?.allowed && in_bounds,
         approvers,
     })
 }

@@ -63,7 +63,7 @@ pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
 pub use store::{has_ended, kept_log};
-pub use submit::Answer;
+pub use submit::{Answer, in_bounds};
 pub use wording::{any_of, ask_again, told};
 
 use crate::web::{Access, Routes};

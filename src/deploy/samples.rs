@@ -16,6 +16,7 @@ pub fn person((user, name, groups): Character) -> Person {
         username: format!("{user}@acme.example"),
         name: name.into(),
         groups: groups.iter().map(ToString::to_string).collect(),
+        set_off_by: None,
     }
 }
 

@@ -51,10 +51,16 @@ pub async fn asked_before(
     Ok(id.map(DeployId))
 }
 
+/// Refuses what is no business of a machine, before anything is looked up for it. Persons are bounded by their clusters.
+pub fn in_bounds(app: &App, user: &CurrentUser, service: &str, team: &str, environment: &str) -> Result<()> {
+    machine::may_change(&app.config, &user.identity, team, environment)
+        .map_err(|why| Error::Forbidden(wording::out_of_bounds(why, service, team, environment)))
+}
+
 /// Stores the request and wakes the engine. The same key answers with the same deploy.
 pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>) -> Result<DeployId> {
-    machine::may_change(&app.config, &user.identity, &ask.place.team, &ask.place.environment)
-        .map_err(|why| Error::Forbidden(wording::out_of_bounds(why, ask.place)))?;
+    let Place { service, team, environment, .. } = ask.place;
+    in_bounds(app, user, service, team, environment)?;
     let now = app.clock.now();
     let digest = Digest::of(ask.place, ask.action, ask.policy);
     let key = user.identity.stored_key(ask.key);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::deploy::{Action, Deploy, Event, Place, Size, State};
+use super::deploy::{Action, Deploy, Event, Size, State};
 use super::gates::{Moved, Refusal};
 use crate::auth::OutOfBounds;
 use crate::web::filters::{clock, short_digest, until};
@@ -20,6 +20,11 @@ impl Refusal {
                 format!("This request expired at {}. It has to be asked for again.", clock(*at))
             }
             Self::OwnRequest => format!("You asked for this {thing}, so somebody else has to approve it."),
+            Self::OwnPipeline => {
+                format!(
+                    "You set off the pipeline that asks for this {thing}, so somebody else has to approve it."
+                )
+            }
             Self::Machine => "Machines ask for changes; people decide on them.".into(),
             Self::NotAnApprover(groups) => {
                 format!("Members of {} can approve this. You are in none of those groups.", any_of(groups))
@@ -47,18 +52,14 @@ impl Refusal {
 }
 
 /// Why a machine may not ask for a change.
-pub fn out_of_bounds(why: OutOfBounds, place: &Place) -> String {
+pub fn out_of_bounds(why: OutOfBounds, service: &str, team: &str, environment: &str) -> String {
     match why {
         OutOfBounds::Gone => "This machine is no longer in the portal’s configuration.".into(),
         OutOfBounds::Team => {
-            format!(
-                "{} is a service of {}, and this machine belongs to another team.",
-                place.service, place.team
-            )
+            format!("{service} is a service of {team}, and this machine belongs to another team.")
         }
         OutOfBounds::Environment => format!(
-            "This machine may not change {}. The environments it may change stand in the portal’s configuration.",
-            place.environment
+            "This machine may not change {environment}. The environments it may change stand in the portal’s configuration."
         ),
     }
 }

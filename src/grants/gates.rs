@@ -28,7 +28,7 @@ fn awaited(grant: &Grant) -> Awaited<'_> {
             State::Requested { expires } => Ok(*expires),
             other => Err(other.words()),
         },
-        requester: &grant.requester.identity,
+        requester: &grant.requester,
         approvers: &grant.terms.approvers,
         decided: &[],
         digest: &grant.digest,

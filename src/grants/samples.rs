@@ -15,6 +15,7 @@ pub fn person((name, groups): (&str, &[&str])) -> Person {
         username: name.into(),
         name: name.into(),
         groups: groups.iter().map(ToString::to_string).collect(),
+        set_off_by: None,
     }
 }
 

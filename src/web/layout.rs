@@ -145,6 +145,7 @@ impl Layout {
             username: "maya@acme.example".into(),
             name: "Maya Okafor".into(),
             groups: ["payments".to_string()].into(),
+            set_off_by: None,
         };
         Self {
             theme: "",

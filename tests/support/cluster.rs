@@ -84,6 +84,7 @@ impl Sandbox {
             username: username.into(),
             name: username.into(),
             groups: BTreeSet::from([group.to_string()]),
+            set_off_by: None,
         };
         self.portal.as_user(&KubeIdentity::new(&person, "oidc:").unwrap())
     }

@@ -80,7 +80,13 @@ impl World {
 
     /// A second portal on the same database, as another replica would be.
     pub async fn replica(&self) -> (App, Browser) {
-        let text = self.configuration.clone();
+        self.replica_where("", "").await
+    }
+
+    /// One whose configuration has other text somewhere.
+    pub async fn replica_where(&self, old: &str, new: &str) -> (App, Browser) {
+        assert!(self.configuration.contains(old), "the configuration has no {old:?}");
+        let text = self.configuration.replace(old, new);
         let config = Config::parse("pilothouse.toml", &text, Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
         let app = server::build(config, self.app.clock.clone()).await.unwrap();
         let (listener, base) = listen().await;
