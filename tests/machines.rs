@@ -182,7 +182,7 @@ async fn the_command_signs_a_pipeline_in_and_deploys() {
     let run = async |line: &[&str]| {
         let mut command = tokio::process::Command::new(COMMAND);
         command.env_clear().env("HOME", home.path()).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
-        command.env("PLATFORM_URL", &shop.world.base).env("PLATFORM_ID_TOKEN", &token);
+        command.env("PLATFORM_ID_TOKEN", &token);
         command.args(line).current_dir(home.path());
         command
             .stdin(std::process::Stdio::null())
@@ -190,14 +190,22 @@ async fn the_command_signs_a_pipeline_in_and_deploys() {
             .stderr(std::process::Stdio::piped());
         finished(command, "").await
     };
-    let ran = run(&["login", "--ci"]).await;
+    let ran = run(&["login", "--ci", &shop.world.base]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     let ran = run(&["deploy", "shop", "--version=v1.1.0", "--env=staging", "--take-over", "--yes"]).await;
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(image(&shop.staging).await.contains(":v1.1.0@sha256:"));
-    let ran =
-        run(&["deploy", "shop", "--version=v1.1.0", "--env=production", "--take-over", "--yes", "--no-wait"])
-            .await;
+    let ran = run(&[
+        "deploy",
+        "shop",
+        "--version=v1.1.0",
+        "--env=production",
+        "--reason=a release",
+        "--take-over",
+        "--yes",
+        "--no-wait",
+    ])
+    .await;
     assert_eq!(ran.code, 4, "{}{}", ran.out, ran.err);
 }
 
@@ -301,9 +309,9 @@ async fn a_team_makes_tokens_for_its_machine_and_takes_them_away() {
     assert_eq!(names(&maya.get(path).await), ["jenkins"]);
 
     // Of another team they are nobody's.
-    let lin = program(&world, "lin", &["read", "deploy"]).await;
-    refused(&lin.get(path).await, 404);
-    refused(&send_json(&lin, path, wanted(json!(["read"]))).await, 404);
+    let nina = program(&world, "nina", &["read", "deploy"]).await;
+    refused(&nina.get(path).await, 404);
+    refused(&send_json(&nina, path, wanted(json!(["read"]))).await, 404);
 
     // A portal whose configuration no longer has the machine knows nobody by its token.
     let (_app, without) = world.replica_where("name = \"shop-ci\"", "name = \"other-ci\"").await;

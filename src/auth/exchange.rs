@@ -107,6 +107,7 @@ async fn check<'a>(
         return Err(NotExchanged::Type);
     }
     let jwt = Jwt::read(asked.subject_token).map_err(NotExchanged::Unreadable)?;
+    jwt.check_header(&["", "jwt"]).map_err(NotExchanged::Unreadable)?;
     let machines = &app.config.machines;
     let issuer = jwt.text("iss").map_err(NotExchanged::Unreadable)?.unwrap_or_default();
     let mut trusts = machines.iter().flat_map(|machine| &machine.trust);

@@ -74,6 +74,20 @@ impl<'t> Jwt<'t> {
             .ok_or_else(|| SignatureVerificationError::DisallowedAlg(named.to_string()))
     }
 
+    /// It is of one of these kinds (its `typ`, in lower case; empty: it says none), and its header asks for nothing that
+    /// is not known here.
+    pub fn check_header(&self, kinds: &[&str]) -> anyhow::Result<()> {
+        let kind = match self.header.get("typ") {
+            None => String::new(),
+            Some(kind) => kind.as_str().context("a type that is not text")?.to_ascii_lowercase(),
+        };
+        let kind = kind.strip_prefix("application/").unwrap_or(&kind);
+        ensure!(kinds.contains(&kind), "its type is {kind:?}");
+        ensure!(!self.header.contains_key("crit"), "something critical in the header that is not known here");
+        ensure!(!self.header.contains_key("cty"), "a token inside a token");
+        Ok(())
+    }
+
     /// It counts by now, and still does.
     pub fn check_times(&self, now: Timestamp) -> anyhow::Result<()> {
         let (earlier, later) = ((now - SKEW).as_second() as f64, (now + SKEW).as_second() as f64);
