@@ -286,7 +286,7 @@ async fn approving_twice_and_at_once_gives_it_once() {
     let (one, two, three) = tokio::join!(yes(), yes(), yes());
     let mut codes = [one.status.as_u16(), two.status.as_u16(), three.status.as_u16()];
     codes.sort_unstable();
-    assert_eq!(codes, [200, 409, 409]);
+    assert_eq!(codes, [200, 409, 409], "{}\n{}\n{}", one.text, two.text, three.text);
     house.is(&asked, "active").await;
     refused(&yes().await, 409);
     house.wrote(&[("patch", "omar", 201)]).await;

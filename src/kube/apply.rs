@@ -271,7 +271,7 @@ pub(super) fn settled(mut object: Value, live: Option<&Value>) -> Value {
     for field in ["replicas", "minReplicas", "maxReplicas"] {
         let holders = ownership::holders(&metadata, &["f:spec", &format!("f:{field}")]);
         let ours = holders.iter().any(|holder| holder.name == FIELD_MANAGER);
-        let Some(spec) = object["spec"].as_object_mut() else { continue };
+        let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { continue };
         let at_zero = field == "replicas" && live.is_some_and(|live| live["spec"][field] == 0);
         if !ours && (at_zero || !holders.is_empty()) {
             spec.remove(field);
@@ -512,6 +512,12 @@ mod tests {
             object["spec"]["replicas"] = json!(replicas);
         }
         settled(object, live)["spec"]["replicas"].as_i64()
+    }
+
+    #[test]
+    fn what_has_no_spec_gets_none() {
+        let binding = json!({"kind": "RoleBinding", "metadata": {"name": "access"}});
+        assert_eq!(settled(binding.clone(), Some(&live(&["pilothouse"], 2))), binding);
     }
 
     #[test]
