@@ -203,6 +203,19 @@ pub struct Environment {
     /// Let a tag through that the registry could not resolve to a digest.
     #[serde(default)]
     pub allow_unresolved: bool,
+    /// The cluster itself demands the approval (`platform guard`). Only where approvals are asked for.
+    pub guard: Option<Guard>,
+}
+
+/// Who gets past a cluster that demands approvals.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// Groups (as the provider names them) that may change things without approval when all else fails. The audit trail
+    /// has every such change.
+    pub break_glass: Vec<Spanned<String>>,
+    /// Users, as the cluster names them, that make workloads of their own: operators outside kube-system.
+    pub exempt: Vec<Spanned<String>>,
 }
 
 impl Environment {
@@ -222,6 +235,11 @@ impl Environment {
     /// The groups that may approve for a team, as the provider names them.
     pub fn approvers_for(&self, team: &str) -> Vec<String> {
         self.approvers.iter().map(|group| group.replace("{team}", team)).collect()
+    }
+
+    /// What the cluster calls the policy that demands approvals here; a refusal by it has this name.
+    pub fn guard_policy(&self) -> Option<String> {
+        self.guard.as_ref().map(|_| format!("pilothouse-guard-{}", self.name()))
     }
 
     pub fn soak(&self) -> SignedDuration {
@@ -275,6 +293,15 @@ impl Default for SessionLife {
 impl Config {
     /// Reads and checks the file; the error lists everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Problems> {
+        Self::read(path, Files::MustBeThere)
+    }
+
+    /// As [`Config::load`], on an administrator's machine, where the portal's secrets and catalogue are not.
+    pub fn load_elsewhere(path: &Path) -> Result<Self, Problems> {
+        Self::read(path, Files::MayBeElsewhere)
+    }
+
+    fn read(path: &Path, files: Files) -> Result<Self, Problems> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Problems(vec![Problem {
                 place: path.display().to_string(),
@@ -283,11 +310,15 @@ impl Config {
             }])
         })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&path.display().to_string(), &text, folder)
+        Self::parse_where(&path.display().to_string(), &text, folder, files)
     }
 
     /// As [`Config::load`], from text. Relative paths in it count from `folder`.
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
+        Self::parse_where(file, text, folder, Files::MustBeThere)
+    }
+
+    fn parse_where(file: &str, text: &str, folder: &Path, files: Files) -> Result<Self, Problems> {
         let mut config: Self = toml::from_str(text).map_err(|error| {
             let place = place(file, text, error.span().unwrap_or(0..0));
             Problems(vec![Problem {
@@ -297,7 +328,7 @@ impl Config {
             }])
         })?;
         config.resolve_paths(folder);
-        let mut check = Check { file, text, problems: Vec::new() };
+        let mut check = Check { file, text, files, problems: Vec::new() };
         config.check(&mut check);
         if check.problems.is_empty() { Ok(config) } else { Err(Problems(check.problems)) }
     }
@@ -364,14 +395,17 @@ impl Config {
                 "Keep either client_secret or client_secret_file.",
             );
         }
-        if let Some(file) = self.oidc.client_secret_file.as_ref().filter(|file| !file.get_ref().is_file()) {
+        if let Some(file) = self.oidc.client_secret_file.as_ref().filter(|file| check.lacks(file.get_ref())) {
             check.add(
                 file.span(),
                 "oidc.client_secret_file does not exist",
                 "Write the client secret into it.",
             );
         }
-        for path in self.catalogue.paths.iter().filter(|path| !path.get_ref().exists()) {
+        for path in &self.catalogue.paths {
+            if path.get_ref().exists() || check.files == Files::MayBeElsewhere {
+                continue;
+            }
             check.add(
                 path.span(),
                 "catalogue.paths names nothing that exists",
@@ -425,7 +459,7 @@ impl Config {
             if !seen.insert(cluster.name.get_ref()) {
                 check.add(cluster.name.span(), "two clusters have this name", "Names must differ.");
             }
-            if let Some(file) = cluster.kubeconfig.as_ref().filter(|file| !file.get_ref().is_file()) {
+            if let Some(file) = cluster.kubeconfig.as_ref().filter(|file| check.lacks(file.get_ref())) {
                 check.add(
                     file.span(),
                     "cluster.kubeconfig does not exist",
@@ -469,6 +503,22 @@ impl Config {
                     "Name groups in approvers.",
                 );
             }
+            if environment.guard.is_some() && environment.approvals == 0 {
+                check.add(
+                    name.span(),
+                    "the guard demands approvals that nobody is asked for",
+                    "Give approvals and approvers, or take [environment.guard] away.",
+                );
+            }
+            let named =
+                environment.guard.iter().flat_map(|guard| guard.break_glass.iter().chain(&guard.exempt));
+            for odd in named.filter(|name| !is_name(name.get_ref())) {
+                check.add(
+                    odd.span(),
+                    "names nobody: it is empty, or has spaces or control characters at an end",
+                    "Write the name as the cluster's RoleBindings have it; groups without groups_prefix.",
+                );
+            }
             if let Some(required) =
                 environment.requires.as_ref().filter(|name| !before.contains(name.get_ref()))
             {
@@ -494,6 +544,11 @@ fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// Whether a user or a group could be called this.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && !name.chars().any(char::is_control)
+}
+
 fn unknown_placeholder(pattern: &str) -> Option<&str> {
     let start = pattern.find('{')?;
     let end = start + pattern[start..].find('}').map_or(pattern.len() - start, |at| at + 1);
@@ -506,10 +561,22 @@ fn unknown_placeholder(pattern: &str) -> Option<&str> {
 struct Check<'a> {
     file: &'a str,
     text: &'a str,
+    files: Files,
     problems: Vec<Problem>,
 }
 
+/// Whether the files that are named have to exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    MustBeThere,
+    MayBeElsewhere,
+}
+
 impl Check<'_> {
+    fn lacks(&self, file: &Path) -> bool {
+        self.files == Files::MustBeThere && !file.is_file()
+    }
+
     fn add(&mut self, span: Range<usize>, what: &str, mend: &str) {
         let place = place(self.file, self.text, span);
         self.problems.push(Problem { place, what: what.into(), mend: mend.into() });
@@ -636,6 +703,26 @@ requires = "staging"
         let twice = format!("{GOOD}{role}{odd}");
         let whats: Vec<_> = problems(&twice).into_iter().map(|(_, what)| what).collect();
         assert_eq!(whats, ["two roles have this name, or it is empty", "no [[environment]] has this name"]);
+    }
+
+    #[test]
+    fn a_guard_needs_approvals_to_ask_for_and_names_that_somebody_can_have() {
+        let guard = "[environment.guard]\nbreak_glass = [\"break-glass\"]\n";
+        let config = Config::parse("pilothouse.toml", &format!("{GOOD}{guard}"), Path::new(".")).unwrap();
+        let guard_of = |name: &str| config.environment(name).unwrap().guard.as_ref();
+        assert_eq!(guard_of("production").unwrap().break_glass[0].get_ref(), "break-glass");
+        assert!(guard_of("staging").is_none());
+
+        let text =
+            format!("{GOOD}{guard}").replace("approvals = 1\n", "").replace("\"break-glass\"", "\" \"");
+        let whats: Vec<_> = problems(&text).into_iter().map(|(_, what)| what).collect();
+        assert_eq!(
+            whats,
+            [
+                "the guard demands approvals that nobody is asked for",
+                "names nobody: it is empty, or has spaces or control characters at an end"
+            ]
+        );
     }
 
     #[test]

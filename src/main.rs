@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use pilothouse::cli::{Exit, Globals, MANUAL, Verb};
+use pilothouse::kube::rights::{Impersonation, rbac};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -56,6 +57,15 @@ enum Portal {
     Routes,
     /// Prints the OpenAPI document of the API.
     Openapi,
+    /// Prints the rights that the portal needs in a cluster, as RBAC.
+    Rbac {
+        /// For Kubernetes before 1.36, which knows only the verb impersonate.
+        #[arg(long)]
+        classic: bool,
+    },
+    /// Makes the cluster refuse what nobody approved, and proves that it does.
+    #[command(subcommand)]
+    Guard(pilothouse::guard::Verb),
     /// Runs the identity provider for development: sample people, no passwords, this machine only.
     IdentityProvider(pilothouse::demo::Arguments),
 }
@@ -89,6 +99,12 @@ async fn run(verb: Portal) -> ExitCode {
             pilothouse::api::print();
             Ok(())
         }
+        Portal::Rbac { classic } => {
+            let impersonation = if classic { Impersonation::Classic } else { Impersonation::Constrained };
+            print!("{}", rbac(impersonation));
+            Ok(())
+        }
+        Portal::Guard(verb) => pilothouse::guard::run(verb).await,
         Portal::IdentityProvider(arguments) => pilothouse::demo::run(arguments).await,
     };
     match done {

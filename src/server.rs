@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
-use crate::{api, audit, catalogue, db, deploy, grants, home, inbox, logs, metrics};
+use crate::{api, audit, catalogue, db, deploy, grants, guard, home, inbox, logs, metrics};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -134,6 +134,7 @@ pub async fn run(app: App, listener: TcpListener) -> anyhow::Result<()> {
         tokio::spawn(deploy::run_engine(app.clone())),
         tokio::spawn(deploy::run_pages(app.clone())),
         tokio::spawn(grants::run_engine(app.clone())),
+        tokio::spawn(guard::run_watch(app.clone())),
     ];
     connections::serve(listener, router(app), Patience::default(), shutdown).await;
     // What the engine is writing right now is written to its end; everything else is another replica's.

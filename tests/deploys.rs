@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pilothouse::events::{Chain, verify_chain};
+use pilothouse::kube::sources::ENVIRONMENT_LABEL;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Sandbox, audited};
@@ -36,8 +37,13 @@ impl Shop {
     }
 
     async fn open_with(world: Builder, catalogue: &str) -> Self {
+        Self::open_as(world, catalogue, "production").await
+    }
+
+    /// In a world that calls its production this.
+    pub async fn open_as(world: Builder, catalogue: &str, production_name: &str) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
-        let production = Sandbox::new("production", json!({})).await;
+        let production = Sandbox::new("production", json!({ENVIRONMENT_LABEL: production_name})).await;
         for sandbox in [&staging, &production] {
             put_with_kubectl(sandbox).await;
         }
@@ -48,7 +54,7 @@ impl Shop {
             (format!("{head}\"{{team}}-{{environment}}\""), format!("{head}\"{}\"", sandbox.namespace))
         };
         let (from_staging, to_staging) = namespace("staging", &staging);
-        let (from_production, to_production) = namespace("production", &production);
+        let (from_production, to_production) = namespace(production_name, &production);
         let world = world
             .replace("paths = [\"demo/catalogue\"]", &format!("paths = [{:?}]", files.path()))
             .replace(&from_staging, &to_staging)

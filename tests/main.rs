@@ -18,6 +18,7 @@ mod cli;
 mod cli_refresh;
 mod deploys;
 mod faults;
+mod guard;
 mod keycloak;
 mod kube_cluster;
 mod kube_rules;

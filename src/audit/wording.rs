@@ -37,6 +37,7 @@ pub fn did(action: &str) -> String {
         "token.reuse" => "Used a replaced token again: the program was signed out",
         "token.end_by_provider" => "Lost a token by a sign-out at the identity provider",
         "groups.change" => "Is in other groups now",
+        "guard.unapproved" => "Changed what runs, without an approval",
         "logs.read" => "Read logs",
         "logs.download" => "Downloaded logs",
         "audit.export" => "Exported the audit trail",
@@ -58,6 +59,7 @@ pub fn outcome(outcome: &str) -> (&'static str, String) {
         "ended" => ("idle", "Ended"),
         "cancelled" | "withdrawn" => ("idle", "Withdrawn"),
         "expired" => ("idle", "Expired"),
+        "unapproved" => ("warn", "Unapproved"),
         "superseded" => ("warn", "Void"),
         other => return ("idle", other.to_string()),
     };

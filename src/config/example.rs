@@ -36,6 +36,7 @@ fn every_key_is_in_it() {
         ("registry", keys::<Registry>()),
         ("cluster", keys::<Cluster>()),
         ("environment", keys::<Environment>()),
+        ("environment.guard", keys::<Guard>()),
         ("machine", keys::<Machine>()),
         ("machine.trust", keys::<Trust>()),
         ("", keys::<Config>()),

@@ -8,7 +8,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use serde::Deserialize;
@@ -372,13 +372,14 @@ impl Draft {
     ) -> Result<()> {
         let namespace = self.place.namespace.clone();
         let all = ListParams::default();
-        let (autoscalers, quotas, budgets) = (
+        let (autoscalers, quotas, limits, budgets) = (
             client.api::<HorizontalPodAutoscaler>(&namespace),
             client.api::<ResourceQuota>(&namespace),
+            client.api::<LimitRange>(&namespace),
             client.api::<PodDisruptionBudget>(&namespace),
         );
-        let (autoscalers, quotas, budgets) =
-            tokio::join!(autoscalers.list(&all), quotas.list(&all), budgets.list(&all));
+        let (autoscalers, quotas, limits, budgets) =
+            tokio::join!(autoscalers.list(&all), quotas.list(&all), limits.list(&all), budgets.list(&all));
         let autoscaler =
             autoscalers.map_err(plan::away_from(&self.place.cluster))?.items.into_iter().find(|found| {
                 found.spec.as_ref().is_some_and(|spec| {
@@ -409,7 +410,9 @@ impl Draft {
         }
         let to = self.wished(&from, input);
         if let Some(to) = &to {
-            self.room(deployment, replicas, to, quotas.map(|list| list.items).unwrap_or_default());
+            let quotas = quotas.map(|list| list.items).unwrap_or_default();
+            let limits = limits.map(|list| list.items).unwrap_or_default();
+            self.room(deployment, replicas, to, &quotas, &limits);
         }
         if let Ok(budgets) = budgets {
             self.budgets(&budgets.items, deployment, to.as_ref());
@@ -456,13 +459,21 @@ impl Draft {
     }
 
     /// Whether the quotas leave room for the pods that come on top.
-    fn room(&mut self, deployment: &Deployment, replicas: i32, to: &Size, quotas: Vec<ResourceQuota>) {
+    fn room(
+        &mut self,
+        deployment: &Deployment,
+        replicas: i32,
+        to: &Size,
+        quotas: &[ResourceQuota],
+        limits: &[LimitRange],
+    ) {
         let most = match to {
             Size::Replicas { replicas } => *replicas,
             Size::Autoscaler { max, .. } => *max,
         };
         let Some(spec) = deployment.spec.as_ref().filter(|_| most > replicas) else { return };
-        let short = dry_run::quota_after(&quotas, &spec.template, most - replicas);
+        let pod = dry_run::with_defaults(spec.template.clone(), limits);
+        let short = dry_run::quota_after(quotas, &pod, most - replicas);
         self.checks.push(match short.first() {
             None => Check::ok("The quota leaves room", format!("For {} more pods", most - replicas)),
             Some(short) => Check::bad("Not enough quota", short.sentence(&self.place.namespace), None),

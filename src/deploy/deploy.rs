@@ -302,6 +302,24 @@ impl State {
         }
     }
 
+    /// Whether its write may stand in the cluster.
+    pub fn may_have_written(&self) -> bool {
+        match self {
+            Self::Applying { .. }
+            | Self::RollingOut { .. }
+            | Self::Verifying { .. }
+            | Self::Succeeded
+            | Self::Superseded { .. }
+            | Self::Failed { .. } => true,
+            Self::Requested
+            | Self::AwaitingApproval { .. }
+            | Self::Queued
+            | Self::Rejected { .. }
+            | Self::Cancelled { .. }
+            | Self::Expired => false,
+        }
+    }
+
     /// Nothing was written yet, so nothing has to be undone.
     pub fn can_be_cancelled(&self) -> bool {
         matches!(self, Self::Requested | Self::AwaitingApproval { .. } | Self::Queued)

@@ -95,7 +95,7 @@ pub(super) async fn fill(
     if let Fields::Migrate { line, .. } = &mut draft.fields {
         *line = migration.line();
     }
-    ask_cluster(draft, app, user, &migration).await?;
+    ask_cluster(draft, app, user, environment, &migration).await?;
     draft.checks.extend(plan::queue(app, &draft.place).await?);
     draft.action = Some(Action::Migrate(migration));
     Ok(())
@@ -147,8 +147,14 @@ async fn image(
 }
 
 /// The dry run, as the person: of the Job, and of its pod, which the cluster would refuse only later.
-async fn ask_cluster(draft: &mut Draft, app: &App, user: &CurrentUser, migration: &Migration) -> Result<()> {
-    let client = plan::as_user(app, user, &draft.place.cluster)?;
+async fn ask_cluster(
+    draft: &mut Draft,
+    app: &App,
+    user: &CurrentUser,
+    environment: &Environment,
+    migration: &Migration,
+) -> Result<()> {
+    let client = plan::trying(app, user, environment)?;
     let tried = migration.job_to_try();
     let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
     let (answer, pod) = tokio::join!(job::dry_run(&client, &tried), async {

@@ -62,7 +62,7 @@ pub use plan::{Check, Plan, Rest, Wish, plan, version_of, who_grants};
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
-pub use store::{has_ended, kept_log};
+pub use store::{has_ended, kept_log, load};
 pub use submit::{Answer, in_bounds};
 pub use wording::{any_of, ask_again, told};
 

@@ -168,7 +168,7 @@ pub async fn plan(
         return Ok(plan);
     };
     plan.requirement(app, &change).await?;
-    plan.ask_cluster(app, user, &workload, &change, wish).await?;
+    plan.ask_cluster(app, user, environment, &workload, &change, wish).await?;
     plan.queue(app).await?;
     if plan.fails() == 0 {
         let take_over = plan.take_over.as_ref().map(|held| held.manager.clone());
@@ -286,6 +286,16 @@ pub(super) async fn find(app: &App, user: &CurrentUser, service: &Service, targe
 
 pub(super) fn as_user(app: &App, user: &CurrentUser, cluster: &str) -> Result<UserClient> {
     Ok(app.clusters.get(cluster).as_user(&access::kube_identity(app, user)?))
+}
+
+/// For dry runs. Where the cluster demands approvals, they carry the one that is good for nothing else.
+pub(super) fn trying(app: &App, user: &CurrentUser, environment: &Environment) -> Result<UserClient> {
+    let identity = access::kube_identity(app, user)?;
+    let cluster = app.clusters.get(environment.cluster.get_ref());
+    Ok(match environment.guard {
+        Some(_) => cluster.as_user_trying(&identity),
+        None => cluster.as_user(&identity),
+    })
 }
 
 /// A read as the person that failed: in the words of the refusal, or as the cluster that is away.
@@ -553,11 +563,12 @@ impl Plan {
         &mut self,
         app: &App,
         user: &CurrentUser,
+        environment: &Environment,
         workload: &Found,
         change: &ImageChange,
         wish: &Wish<'_>,
     ) -> Result<()> {
-        let client = as_user(app, user, &self.place.cluster)?;
+        let client = trying(app, user, environment)?;
         let mut change_take_over = None;
         if let Found::Deployment { deployment, managed: false } = workload {
             match self.ownership(deployment, change) {
@@ -578,12 +589,24 @@ impl Plan {
         let objects = self.objects(workload, change);
         let forced = self.take_over.is_some();
         let template = pod_template(workload, change, &objects);
-        let (plans, pod) = tokio::join!(dry_run::dry_run(&client, &objects, forced), async {
+        let without_approval = as_user(app, user, &self.place.cluster)?;
+        let demanded = async {
+            match &environment.guard {
+                Some(_) => dry_run::dry_run(&without_approval, &objects, forced).await,
+                None => Vec::new(),
+            }
+        };
+        let pod = async {
             match &template {
                 Some(template) => dry_run::pod_would_start(&client, &self.place.namespace, template).await,
                 None => PodStart::NotAsked,
             }
-        });
+        };
+        let (plans, demanded, pod) = tokio::join!(dry_run::dry_run(&client, &objects, forced), demanded, pod);
+        if let (Some(guard), Some(policy)) = (&environment.guard, environment.guard_policy()) {
+            let breaks_glass = user.is_in_any(guard.break_glass.iter().map(|group| group.get_ref()));
+            self.checks.extend(guarded(&plans, &demanded, &policy, breaks_glass));
+        }
         self.answers(app, plans, pod);
         Ok(())
     }
@@ -651,6 +674,42 @@ impl Plan {
         }
         self.checks.push(would_start(pod, &platform));
     }
+}
+
+/// Whether the cluster refuses the same without an approval, as it should. None: it was refused anyway, or it changes
+/// nothing that runs.
+fn guarded(
+    plans: &[ObjectPlan],
+    without_approval: &[ObjectPlan],
+    policy: &str,
+    breaks_glass: bool,
+) -> Option<Check> {
+    let is_guards =
+        |plan: &ObjectPlan| matches!(&plan.after, Err(Refusal::Policy { policy: by, .. }) if by == policy);
+    if without_approval.iter().any(is_guards) {
+        let detail = format!("{policy} refuses this without an approval, whoever sends it");
+        return Some(Check::ok("The cluster demands the approval too", detail));
+    }
+    let runs = |object: &Value| object.pointer("/spec/template/spec").cloned();
+    let changes_nothing = |plan: &ObjectPlan| {
+        plan.object
+            .as_ref()
+            .and_then(runs)
+            .is_none_or(|after| Some(after) == plan.live.as_ref().and_then(runs))
+    };
+    if plans.iter().any(|plan| plan.after.is_err()) || plans.iter().all(changes_nothing) {
+        return None;
+    }
+    Some(if breaks_glass {
+        Check::idle(
+            "The cluster lets you pass without approval",
+            "You are in a group that may break the glass.",
+        )
+    } else {
+        let detail = "It is configured to, and would let this through without one. The platform team can find out why: \
+                      platform guard check";
+        Check::warn("The cluster does not demand the approval", detail)
+    })
 }
 
 /// What a dry run of one pod says.

@@ -42,6 +42,8 @@ pub const RESTART_ANNOTATION: &str = "pilothouse.dev/restart";
 pub const RESTARTED_AT_ANNOTATION: &str = "pilothouse.dev/restarted-at";
 /// On the object: the digest that was approved, for clusters that demand it.
 pub const APPROVAL_ANNOTATION: &str = "pilothouse.dev/approval";
+/// Stands in place of the digest while a change is tried out: the guard of an environment lets it through for dry runs.
+pub const TRYING: &str = "dry-run";
 
 /// What a write left in the cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +119,15 @@ pub fn marked(mut object: Value, marks: &Marks) -> Value {
         if let Some(approval) = &marks.approval {
             object["metadata"]["annotations"][APPROVAL_ANNOTATION] = json!(approval);
         }
+    }
+    object
+}
+
+/// The object with an approval that nothing but its client carries: what a dry run adds.
+pub(super) fn claiming(mut object: Value, user: &UserClient) -> Value {
+    let makes_pods = ["Deployment", "Job", "Pod"].iter().any(|kind| object["kind"] == *kind);
+    if let Some(approval) = user.approval().filter(|_| makes_pods) {
+        object["metadata"]["annotations"][APPROVAL_ANNOTATION] = json!(approval);
     }
     object
 }

@@ -13,6 +13,7 @@ use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 
+use super::apply::TRYING;
 use crate::auth::KubeIdentity;
 use crate::config;
 
@@ -120,6 +121,12 @@ impl PortalClient {
         self.with_headers(identity, Some(digest))
     }
 
+    /// As [`PortalClient::as_user`], for dry runs where the cluster demands approvals: what is tried was approved by nobody
+    /// yet. [`super::dry_run`] and [`super::job::dry_run`] claim this approval; it is good for nothing else.
+    pub fn as_user_trying(&self, identity: &KubeIdentity) -> UserClient {
+        self.with_headers(identity, Some(TRYING))
+    }
+
     fn with_headers(&self, identity: &KubeIdentity, approval: Option<&str>) -> UserClient {
         let headers = impersonation(identity, approval);
         let base = self.base.clone();
@@ -132,6 +139,7 @@ impl PortalClient {
         UserClient {
             client: kube::Client::new(service, self.base.default_namespace()),
             username: identity.username().into(),
+            approval: approval.map(Into::into),
         }
     }
 }
@@ -162,11 +170,17 @@ fn strip_impersonation(headers: &mut HeaderMap) {
 pub struct UserClient {
     client: kube::Client,
     username: String,
+    approval: Option<String>,
 }
 
 impl UserClient {
     pub fn username(&self) -> &str {
         &self.username
+    }
+
+    /// What it carries, see [`PortalClient::as_user_with_approval`].
+    pub(super) fn approval(&self) -> Option<&str> {
+        self.approval.as_deref()
     }
 
     pub fn api<K>(&self, namespace: &str) -> Api<K>

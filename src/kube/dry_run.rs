@@ -11,7 +11,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::apply::{APPROVAL_ANNOTATION, DEPLOY_ANNOTATION, FIELD_MANAGER, is_patch, may_patch, settled};
+use super::apply::{
+    APPROVAL_ANNOTATION, DEPLOY_ANNOTATION, FIELD_MANAGER, claiming, is_patch, may_patch, settled,
+};
 use super::call::{self, Place};
 use super::refusal::{Refusal, counted};
 use super::{UserClient, quantity};
@@ -24,6 +26,8 @@ pub struct ObjectPlan {
     pub namespace: String,
     /// YAML of what is there, without what the server keeps for itself. Empty: nothing is there.
     pub before: String,
+    /// The whole object as it is there.
+    pub live: Option<Value>,
     /// YAML of what would be there, or who says no.
     pub after: Result<String, Refusal>,
     /// The whole object as the server would have it, where it says yes. Its pod template is what would run.
@@ -45,11 +49,12 @@ async fn plan(user: &UserClient, object: &Value, force: bool) -> ObjectPlan {
         name: text("/metadata/name"),
         namespace: text("/metadata/namespace"),
         before: String::new(),
+        live: None,
         after: Ok(String::new()),
         object: None,
         warnings: Vec::new(),
     };
-    match ask(user, object, force, &mut plan.before).await {
+    match ask(user, object, force, &mut plan.live).await {
         Ok(answer) => {
             plan.after = Ok(yaml(&answer.object));
             plan.object = Some(answer.object);
@@ -57,6 +62,7 @@ async fn plan(user: &UserClient, object: &Value, force: bool) -> ObjectPlan {
         }
         Err(refusal) => plan.after = Err(refusal),
     }
+    plan.before = plan.live.as_ref().map(yaml).unwrap_or_default();
     plan
 }
 
@@ -64,13 +70,13 @@ async fn ask(
     user: &UserClient,
     object: &Value,
     force: bool,
-    before: &mut String,
+    live: &mut Option<Value>,
 ) -> Result<call::Answer, Refusal> {
     let place = Place::of(object)?;
-    let live = call::read(user, &place).await?;
-    *before = live.as_ref().map(yaml).unwrap_or_default();
-    may_patch(&place, object, live.as_ref())?;
-    let object = settled(object.clone(), live.as_ref());
+    *live = call::read(user, &place).await?;
+    let live = live.as_ref();
+    may_patch(&place, object, live)?;
+    let object = claiming(settled(object.clone(), live), user);
     let params = PatchParams {
         dry_run: true,
         force: force && is_patch(&object),
@@ -143,6 +149,7 @@ pub async fn pod_would_start(user: &UserClient, namespace: &str, template: &PodT
         "metadata": {"generateName": "pilothouse-dry-run-", "labels": labels, "annotations": annotations},
         "spec": template.spec,
     });
+    let pod = claiming(pod, user);
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
     let answer = match Place::new("Pod", namespace, "") {
         Ok(place) => call::send(user, place.request().create(&params, pod.to_string().into_bytes())).await,

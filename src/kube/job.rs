@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions, Propagation
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::apply::{DEPLOY_ANNOTATION, FIELD_MANAGER, Fence};
+use super::apply::{self, DEPLOY_ANNOTATION, FIELD_MANAGER, Fence};
 use super::call::{self, Place};
 use super::diagnosis::{self, Evidence, Reason};
 use super::logs::{Line, MAX_LINE, Start, Stop, history, instances};
@@ -88,6 +88,7 @@ pub fn selector(name: &str) -> String {
 pub async fn dry_run(user: &UserClient, job: &Value) -> Result<Vec<String>, Refusal> {
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
     let place = Place::of(job)?;
+    let job = apply::claiming(job.clone(), user);
     let request = place.request().create(&params, job.to_string().into_bytes());
     Ok(call::send(user, request).await?.warnings)
 }

@@ -3,8 +3,11 @@
 //! Judging it, from objects alone: what a pod does (`pod.rs`), how a rollout goes (`rollout.rs`), how healthy it is
 //! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
 //! A Job that runs once (`job.rs`): made, watched, judged.
+//! An administrator's own client, which only tries things out: `trial.rs`.
 //! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
-//! why it was refused (`refusal.rs`). Giving somebody a role in a namespace, and taking it back: `bindings.rs`.
+//! why it was refused (`refusal.rs`). What the portal may do at all, as itself and as people: `rights.rs`.
+//! Giving somebody a role in a namespace, and taking it back: `bindings.rs`. Everything that says what pods run, watched
+//! for the guard: `sources.rs`.
 
 pub mod apply;
 pub mod bindings;
@@ -23,9 +26,12 @@ mod pod_rows;
 pub mod quantity;
 mod refusal;
 mod refused_pod;
+pub mod rights;
 pub mod rollout;
+pub mod sources;
 mod status;
 mod target;
+pub mod trial;
 pub mod watch;
 mod wording;
 

@@ -78,15 +78,18 @@ impl Sandbox {
         self.person("lin@acme.example", "storefront")
     }
 
-    fn person(&self, username: &str, group: &str) -> UserClient {
-        let person = Person {
+    pub fn person(&self, username: &str, group: &str) -> UserClient {
+        self.portal.as_user(&KubeIdentity::new(&self.somebody(username, group), "oidc:").unwrap())
+    }
+
+    pub fn somebody(&self, username: &str, group: &str) -> Person {
+        Person {
             identity: Identity { issuer: "https://id.example".into(), subject: username.into() },
             username: username.into(),
             name: username.into(),
             groups: BTreeSet::from([group.to_string()]),
             set_off_by: None,
-        };
-        self.portal.as_user(&KubeIdentity::new(&person, "oidc:").unwrap())
+        }
     }
 
     /// Applies an object as the administrator, in the name of this field manager, with force.
@@ -118,7 +121,8 @@ impl Drop for Sandbox {
     }
 }
 
-async fn admin() -> kube::Client {
+/// The cluster's administrator.
+pub async fn admin() -> kube::Client {
     client("admin.kubeconfig").await
 }
 

@@ -73,6 +73,10 @@ impl World {
         Browser::new(&self.base)
     }
 
+    pub fn configuration(&self) -> &str {
+        &self.configuration
+    }
+
     /// The same portal as a process of its own, which can be stopped and killed.
     pub async fn process(&self) -> Process {
         Process::start(&self.configuration, &self.base).await
