@@ -28,10 +28,11 @@ create table guard_baselines (
 comment on table guard_baselines is 'Where all of a kind was seen once. What ran there before the guard is nobody''s fault.';
 
 create table guard_credits (
-    deploy  bigint      primary key references deploys (id),
+    marker  text        primary key,
+    deploy  bigint      not null references deploys (id),
     cluster text        not null,
     uid     text        not null,
     runs    text        not null,
     at      timestamptz not null default now()
 );
-comment on table guard_credits is 'The change that an approved deploy explains. One each: its marks, copied by hand, explain nothing.';
+comment on table guard_credits is 'The changes that an approved deploy explains, by the marker that it left. One each: marks that are copied by hand explain nothing.';

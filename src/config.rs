@@ -197,6 +197,8 @@ pub struct Environment {
     /// How long a rollout may take before the portal calls it failed.
     #[serde(default = "default_deadline")]
     pub deadline: SignedDuration,
+    /// Put the last good release back when a deploy fails. Default: in production.
+    pub automatic_rollback: Option<bool>,
     /// How long a request waits for approval.
     #[serde(default = "default_expires")]
     pub expires: SignedDuration,
@@ -235,6 +237,10 @@ impl Environment {
     /// The groups that may approve for a team, as the provider names them.
     pub fn approvers_for(&self, team: &str) -> Vec<String> {
         self.approvers.iter().map(|group| group.replace("{team}", team)).collect()
+    }
+
+    pub fn rolls_back(&self) -> bool {
+        self.automatic_rollback.unwrap_or(self.production)
     }
 
     /// What the cluster calls the policy that demands approvals here; a refusal by it has this name.

@@ -30,5 +30,7 @@ mod program_sign_in;
 mod races;
 mod refreshed;
 mod registry;
+mod rights;
+mod rollbacks;
 mod sign_in;
 mod support;

@@ -69,6 +69,7 @@ pub fn deploy(app: &App, report: Report) -> Deploy {
                 state: match step.state {
                     "done" => "done",
                     "todo" => "todo",
+                    "bad" => "failed",
                     _ if stopped => "failed",
                     _ => "now",
                 }

@@ -335,7 +335,7 @@ pub struct Deploy {
     pub environment: String,
     pub namespace: String,
     /// requested, awaiting_approval, queued, applying, rolling_out, verifying, succeeded, rejected, cancelled, expired,
-    /// superseded, failed.
+    /// superseded, failed; after a failure also rolling_back, rolled_back, rollback_failed.
     pub state: String,
     /// Whether anything can still happen to it.
     pub ended: bool,

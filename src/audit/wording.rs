@@ -52,10 +52,14 @@ pub fn outcome(outcome: &str) -> (&'static str, String) {
         "done" | "ok" | "succeeded" => ("ok", "Done"),
         "awaiting_approval" => ("hold", "Waiting"),
         "requested" | "queued" => ("idle", "Queued"),
-        "applying" | "rolling_out" | "verifying" | "granting" | "ending" | "due" => ("prog", "Running"),
+        "applying" | "rolling_out" | "verifying" | "rolling_back" | "granting" | "ending" | "due" => {
+            ("prog", "Running")
+        }
         "refused" | "denied" => ("bad", "Refused"),
         "rejected" => ("bad", "Rejected"),
         "failed" => ("bad", "Failed"),
+        "rolled_back" => ("bad", "Rolled back"),
+        "rollback_failed" => ("bad", "Rollback failed"),
         "ended" => ("idle", "Ended"),
         "cancelled" | "withdrawn" => ("idle", "Withdrawn"),
         "expired" => ("idle", "Expired"),

@@ -272,7 +272,8 @@ fn under_way(entry: &Entry, now: Timestamp) -> Option<UnderWay> {
         ),
         deploy::State::Applying { .. }
         | deploy::State::RollingOut { .. }
-        | deploy::State::Verifying { .. } => {
+        | deploy::State::Verifying { .. }
+        | deploy::State::RollingBack { .. } => {
             let state = entry.action.badge(&entry.state).to_lowercase();
             (
                 "prog",

@@ -274,7 +274,10 @@ pub fn happened(entry: &Entry) -> (String, String, String) {
             (String::new(), what, format!(" asked for by {by}, {have} of {needed} approvals"))
         }
         State::Requested | State::Queued => (String::new(), what, format!(" asked for by {by}, queued")),
-        State::Applying { .. } | State::RollingOut { .. } | State::Verifying { .. } => {
+        State::Applying { .. }
+        | State::RollingOut { .. }
+        | State::Verifying { .. }
+        | State::RollingBack { .. } => {
             (String::new(), what, format!(" by {by}: {}", entry.action.badge(&entry.state).to_lowercase()))
         }
         State::Rejected { by: who, note } => (String::new(), what, format!(" rejected by {who}: {note}")),
@@ -282,6 +285,13 @@ pub fn happened(entry: &Entry) -> (String, String, String) {
         State::Expired => (String::new(), what, format!(" asked for by {by} expired")),
         State::Superseded { why } => (String::new(), what, format!(" became void: {why}")),
         State::Failed { why } => (String::new(), what, format!(" by {by} failed: {why}")),
+        State::RolledBack { why, to } => {
+            (String::new(), what, format!(" by {by} failed, and {} was put back: {why}", to.version))
+        }
+        State::RollbackFailed { why, to, failure } => {
+            let end = format!(" by {by} failed: {why} {} could not be put back: {failure}", to.version);
+            (String::new(), what, end)
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub fn rows(deploys: &[Deploy], now: Timestamp, paint: Paint) -> String {
             (&deploy.requester).into(),
             wording::when(deploy.requested_at, now).into(),
         ]);
-        if let Some(why) = deploy.why.as_ref().filter(|_| deploy.state == "failed") {
+        if let Some(why) = deploy.why.as_ref().filter(|_| wording::is_failure(&deploy.state)) {
             table.below(Tint::Bad, why);
         }
     }

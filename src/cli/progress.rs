@@ -106,7 +106,7 @@ fn picture(deploy: &Deploy) -> Vec<Vec<Piece>> {
             ),
         ]);
     }
-    if !deploy.ended || deploy.state == "failed" {
+    if !deploy.ended || wording::is_failure(&deploy.state) {
         lines.extend(pods(&deploy.pods));
     }
     if !deploy.ended {

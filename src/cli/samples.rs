@@ -6,7 +6,8 @@ use crate::api::types::Deploy;
 
 /// checkout-api v1.1.0 on its way to staging.
 pub fn deploy(state: &str) -> Deploy {
-    let ended = matches!(state, "succeeded" | "failed" | "rejected" | "expired");
+    let ended =
+        matches!(state, "succeeded" | "failed" | "rolled_back" | "rollback_failed" | "rejected" | "expired");
     serde_json::from_value(json!({
         "id": 42, "action": "deploy", "title": "Deploy checkout-api v1.1.0", "service": "checkout-api",
         "team": "payments", "environment": "staging", "namespace": "payments-staging", "state": state,

@@ -1,7 +1,7 @@
 //! Writing a deploy into the cluster, as the person who asked. One generation-changing write per deploy, safe to
 //! repeat, and never onto something newer than what was looked at.
 
-use super::deploy::{Action, Deploy, Event, ImageChange, Size};
+use super::deploy::{Action, Deploy, Event, ImageChange, Size, State};
 use super::look::{self, Look};
 use crate::app::App;
 use crate::kube::apply::{self, Applied, Fence, Marks};
@@ -24,9 +24,18 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
             return Wrote::Refused(format!("No cluster can be asked in the requester’s name: {error}."));
         }
     };
+    if let State::RollingBack { to, .. } = &deploy.state {
+        return match images(&user, deploy, to, &deploy.back_marker(), seen, fence).await {
+            Ok(applied) => Wrote::Done(Event::WrittenBack { generation: applied.generation }),
+            Err(refusal) if refusal.retryable() => Wrote::Unknown(refusal.sentence()),
+            Err(refusal) => Wrote::Refused(refusal.sentence()),
+        };
+    }
     let written = match &deploy.action {
         Action::Deploy(change) | Action::RollBack { change, .. } => {
-            images(&user, deploy, change, seen, fence).await.map(|applied| applied.generation)
+            images(&user, deploy, change, &deploy.marker(), seen, fence)
+                .await
+                .map(|applied| applied.generation)
         }
         Action::Restart { workload } => {
             // The time of the request, not of the write: a repeated write must be the same write.
@@ -77,11 +86,12 @@ async fn images(
     user: &UserClient,
     deploy: &Deploy,
     change: &ImageChange,
+    marker: &str,
     seen: &Look,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let marks = Marks {
-        deploy: Some(deploy.marker()),
+        deploy: Some(marker.into()),
         approval: (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone()),
     };
     if change.is_managed() {

@@ -112,7 +112,7 @@ impl Action {
 }
 
 /// New images for a workload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageChange {
     /// What people call it: the tag, or a short digest.
     pub version: String,
@@ -255,6 +255,26 @@ pub enum State {
     Failed {
         why: String,
     },
+    /// What it wrote does not do; what ran well before is being put back.
+    RollingBack {
+        since: Timestamp,
+        why: String,
+        to: Box<ImageChange>,
+        /// None: not written yet.
+        written: Option<Written>,
+    },
+    /// It failed, and what ran before runs again.
+    RolledBack {
+        why: String,
+        to: Box<ImageChange>,
+    },
+    /// It failed, and what ran before could not be put back.
+    RollbackFailed {
+        why: String,
+        /// What kept it from being put back.
+        failure: String,
+        to: Box<ImageChange>,
+    },
 }
 
 /// What our write left in the cluster, to recognise it by.
@@ -282,6 +302,9 @@ impl State {
             Self::Expired => "expired",
             Self::Superseded { .. } => "superseded",
             Self::Failed { .. } => "failed",
+            Self::RollingBack { .. } => "rolling_back",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::RollbackFailed { .. } => "rollback_failed",
         }
     }
 
@@ -292,13 +315,16 @@ impl State {
             | Self::Cancelled { .. }
             | Self::Expired
             | Self::Superseded { .. }
-            | Self::Failed { .. } => true,
+            | Self::Failed { .. }
+            | Self::RolledBack { .. }
+            | Self::RollbackFailed { .. } => true,
             Self::Requested
             | Self::AwaitingApproval { .. }
             | Self::Queued
             | Self::Applying { .. }
             | Self::RollingOut { .. }
-            | Self::Verifying { .. } => false,
+            | Self::Verifying { .. }
+            | Self::RollingBack { .. } => false,
         }
     }
 
@@ -310,7 +336,10 @@ impl State {
             | Self::Verifying { .. }
             | Self::Succeeded
             | Self::Superseded { .. }
-            | Self::Failed { .. } => true,
+            | Self::Failed { .. }
+            | Self::RollingBack { .. }
+            | Self::RolledBack { .. }
+            | Self::RollbackFailed { .. } => true,
             Self::Requested
             | Self::AwaitingApproval { .. }
             | Self::Queued
@@ -327,7 +356,13 @@ impl State {
 
     /// The cluster changes because of it right now.
     pub fn is_active(&self) -> bool {
-        matches!(self, Self::Applying { .. } | Self::RollingOut { .. } | Self::Verifying { .. })
+        matches!(
+            self,
+            Self::Applying { .. }
+                | Self::RollingOut { .. }
+                | Self::Verifying { .. }
+                | Self::RollingBack { .. }
+        )
     }
 
     /// The legal transitions, as data; a test walks them.
@@ -337,8 +372,12 @@ impl State {
             ("awaiting_approval", &["queued", "rejected", "cancelled", "expired", "superseded"]),
             ("queued", &["applying", "cancelled", "superseded", "failed"]),
             ("applying", &["rolling_out", "failed", "superseded"]),
-            ("rolling_out", &["rolling_out", "verifying", "succeeded", "failed", "superseded"]),
-            ("verifying", &["succeeded", "failed", "superseded"]),
+            (
+                "rolling_out",
+                &["rolling_out", "verifying", "succeeded", "failed", "superseded", "rolling_back"],
+            ),
+            ("verifying", &["succeeded", "failed", "superseded", "rolling_back"]),
+            ("rolling_back", &["rolling_back", "rolled_back", "rollback_failed"]),
         ];
         let to = |(from, to): &(&str, &[&str])| *from == self.name() && to.contains(&next.name());
         LEGAL.iter().any(to)
@@ -392,6 +431,19 @@ pub enum Event {
         why: String,
         reason: Option<Value>,
     },
+    /// It failed, and what ran well before is put back.
+    RollbackBegan {
+        why: String,
+        reason: Option<Value>,
+        to: Box<ImageChange>,
+    },
+    WrittenBack {
+        generation: i64,
+    },
+    RolledBack,
+    RollbackFailed {
+        why: String,
+    },
 }
 
 /// The state after an event. None: this event can't happen in that state.
@@ -424,6 +476,22 @@ pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option
         }
         Event::Succeeded => State::Succeeded,
         Event::Failed { why, .. } => State::Failed { why: why.clone() },
+        Event::RollbackBegan { why, to, .. } => {
+            State::RollingBack { since: at, why: why.clone(), to: to.clone(), written: None }
+        }
+        Event::WrittenBack { generation } => {
+            let State::RollingBack { why, to, written: None, .. } = state else { return None };
+            let written = Some(Written { generation: *generation, marked: true });
+            State::RollingBack { since: at, why: why.clone(), to: to.clone(), written }
+        }
+        Event::RolledBack => {
+            let State::RollingBack { why, to, written: Some(_), .. } = state else { return None };
+            State::RolledBack { why: why.clone(), to: to.clone() }
+        }
+        Event::RollbackFailed { why: failure } => {
+            let State::RollingBack { why, to, .. } = state else { return None };
+            State::RollbackFailed { why: why.clone(), failure: failure.clone(), to: to.clone() }
+        }
     };
     state.may_become(&next).then_some(next)
 }
@@ -475,15 +543,31 @@ impl Deploy {
         Some(self.action.migration()?.job_name(self.id))
     }
 
+    /// What it put back, or is putting back, because it failed.
+    pub fn put_back(&self) -> Option<&ImageChange> {
+        match &self.state {
+            State::RollingBack { to, .. }
+            | State::RolledBack { to, .. }
+            | State::RollbackFailed { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+
     /// The value of the marker annotation on what this deploy writes.
     pub fn marker(&self) -> String {
         self.id.to_string()
+    }
+
+    /// The same on what it puts back.
+    pub fn back_marker(&self) -> String {
+        format!("{}-back", self.id)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::samples;
 
     fn at() -> Timestamp {
         "2026-11-23T14:00:00Z".parse().unwrap()
@@ -504,6 +588,18 @@ mod tests {
             State::Expired,
             State::Superseded { why: String::new() },
             State::Failed { why: String::new() },
+            State::RollingBack {
+                since: at(),
+                why: String::new(),
+                to: Box::new(samples::change()),
+                written: None,
+            },
+            State::RolledBack { why: String::new(), to: Box::new(samples::change()) },
+            State::RollbackFailed {
+                why: String::new(),
+                failure: String::new(),
+                to: Box::new(samples::change()),
+            },
         ]
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::act::{self, Wrote};
 use super::deploy::{Deploy, Event, Progress, State};
 use super::look;
-use super::step::{Note, Seen, Step, next_step};
+use super::step::{Note, Seen, Step, next_step, refused};
 use super::store::{self, NotRecorded};
 use super::wording;
 use crate::app::App;
@@ -98,7 +98,7 @@ async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
         Step::Write => {
             match act::write(app, deploy, &seen, &Lease { app, deploy }).await {
                 Wrote::Done(event) => record(app, deploy, event, &seen).await,
-                Wrote::Refused(why) => record(app, deploy, Event::Failed { why, reason: None }, &seen).await,
+                Wrote::Refused(why) => record(app, deploy, refused(deploy, why), &seen).await,
                 // It may have landed all the same: the next look finds the marker, or writes the same again.
                 Wrote::Unknown(why) => {
                     let note = Note { sentence: why, ..Note::default() };

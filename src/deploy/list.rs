@@ -58,10 +58,15 @@ pub struct Filter {
 /// A tab: its name in the address, its words, its shape, and the states behind it.
 const TABS: [(&str, &str, &str, &[&str]); 5] = [
     ("", "All", "", &[]),
-    ("running", "Running", "prog", &["queued", "applying", "rolling_out", "verifying"]),
+    ("running", "Running", "prog", &["queued", "applying", "rolling_out", "verifying", "rolling_back"]),
     ("waiting", "Waiting", "hold", &["awaiting_approval"]),
     ("done", "Done", "ok", &["succeeded"]),
-    ("failed", "Failed", "bad", &["failed", "rejected", "superseded", "expired"]),
+    (
+        "failed",
+        "Failed",
+        "bad",
+        &["failed", "rolled_back", "rollback_failed", "rejected", "superseded", "expired"],
+    ),
 ];
 
 /// `GET /deploys`

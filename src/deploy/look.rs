@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::deploy::{Action, Deploy, Policy, Progress, State, Written};
+use super::back;
+use super::deploy::{Action, Deploy, ImageChange, Policy, Progress, State, Written};
 use super::gates::{Facts, may_execute};
 use super::step::{Note, Seen};
 use super::store;
 use crate::app::App;
 use crate::auth::access;
 use crate::auth::machine;
+use crate::config::Environment;
 use crate::kube::diagnosis;
 use crate::kube::job::{self, LastLines};
 use crate::kube::observe::observe as observe_workload;
@@ -56,15 +58,28 @@ pub async fn observe(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         | State::Cancelled { .. }
         | State::Expired
         | State::Superseded { .. }
-        | State::Failed { .. } => Ok(Look::only(Seen::Nothing)),
+        | State::Failed { .. }
+        | State::RolledBack { .. }
+        | State::RollbackFailed { .. } => Ok(Look::only(Seen::Nothing)),
         State::Queued => gate(app, deploy).await,
         State::Applying { .. } => match deploy.job_name() {
             Some(job) => job_landed(app, deploy, &job).await,
-            None => landed(app, deploy).await,
+            None => landed(app, deploy, &deploy.marker(), deploy.action.change()).await,
         },
         State::RollingOut { .. } if deploy.runs_a_job() => migration(app, deploy).await,
-        State::RollingOut { written, .. } => rollout(app, deploy, written, deploy.requested).await,
-        State::Verifying { since, written, .. } => rollout(app, deploy, written, *since).await,
+        State::RollingOut { written, .. } => {
+            rollout(app, deploy, &Ours::forward(deploy, written, deploy.requested)).await
+        }
+        State::Verifying { since, written, .. } => {
+            rollout(app, deploy, &Ours::forward(deploy, written, *since)).await
+        }
+        State::RollingBack { to, written: None, .. } => {
+            landed(app, deploy, &deploy.back_marker(), Some(to)).await
+        }
+        State::RollingBack { to, since, written: Some(written), .. } => {
+            let back = Ours { written, marker: deploy.back_marker(), change: Some(to), since: *since };
+            rollout(app, deploy, &back).await
+        }
     }
 }
 
@@ -218,19 +233,24 @@ async fn get(app: &App, deploy: &Deploy) -> Result<Option<Deployment>, Refusal> 
 }
 
 /// Is our write there already? A reply may have been lost, or an owner may have died after writing.
-async fn landed(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+async fn landed(
+    app: &App,
+    deploy: &Deploy,
+    marker: &str,
+    change: Option<&ImageChange>,
+) -> anyhow::Result<Look> {
     let workload = match get(app, deploy).await {
         Ok(workload) => workload,
         Err(refusal) if refusal.retryable() => return Ok(Look::only(Seen::Away(refusal.sentence()))),
         // The write itself will be refused, with the same words and a place to record them.
         Err(_) => None,
     };
-    let ours = workload.as_ref().filter(|workload| apply::carries_marker(workload, &deploy.marker()));
+    let ours = workload.as_ref().filter(|workload| apply::carries_marker(workload, marker));
     let written = ours.map(|workload| Written {
         generation: workload.metadata.generation.unwrap_or_default(),
         marked: true,
     });
-    let overtaken = match (&workload, deploy.action.change()) {
+    let overtaken = match (&workload, change) {
         (Some(live), Some(change)) => !apply::replaceable(live, &change.replaces, &change.images),
         _ => false,
     };
@@ -276,12 +296,22 @@ async fn migration(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
     })
 }
 
-async fn rollout(
-    app: &App,
-    deploy: &Deploy,
-    written: &Written,
-    soak_since: Timestamp,
-) -> anyhow::Result<Look> {
+/// The write whose rollout is watched: the deploy's own, or what it puts back.
+struct Ours<'a> {
+    written: &'a Written,
+    marker: String,
+    change: Option<&'a ImageChange>,
+    /// Restarts count from then on.
+    since: Timestamp,
+}
+
+impl<'a> Ours<'a> {
+    fn forward(deploy: &'a Deploy, written: &'a Written, since: Timestamp) -> Self {
+        Self { written, marker: deploy.marker(), change: deploy.action.change(), since }
+    }
+}
+
+async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<Look> {
     let user = client(app, deploy)?;
     let place = &deploy.place;
     let call = observe_workload(&user, &place.namespace, deploy.action.workload(), deploy.requested);
@@ -291,19 +321,32 @@ async fn rollout(
         Err(_) => return Ok(Look::only(Seen::Away(Refusal::Timeout.sentence()))),
     };
     let now = app.clock.now();
+    let Ours { written, marker, change, since } = ours;
     let ours = rollout::Written {
         generation: written.generation,
-        template_marker: (written.marked && deploy.action.change().is_some()).then(|| deploy.marker()),
-        images: deploy.action.change().map(|change| change.images.clone()).unwrap_or_default(),
+        template_marker: (written.marked && change.is_some()).then(|| marker.clone()),
+        images: change.map(|change| change.images.clone()).unwrap_or_default(),
     };
     Ok(Look {
         decisive: Seen::Rollout {
             status: rollout::status(&observed, &ours),
             reason: diagnosis::reason(&observed, deploy.requested, now),
-            soak: rollout::soak(&observed, soak_since),
+            soak: rollout::soak(&observed, *since),
+            back: to_put_back(app, deploy).await?.map(Box::new),
         },
         pods: Some(rollout::pods(&observed, now)),
         workload: None,
         log: None,
     })
+}
+
+/// What to put back if it fails, where the environment wants that.
+async fn to_put_back(app: &App, deploy: &Deploy) -> anyhow::Result<Option<ImageChange>> {
+    let environment = app.config.environment(&deploy.place.environment);
+    if !environment.is_some_and(Environment::rolls_back) || deploy.action.change().is_none() {
+        return Ok(None);
+    }
+    let mut db = app.db.acquire().await?;
+    let last_good = store::last_good(&mut db, &deploy.place).await?;
+    Ok(back::target(deploy, last_good.as_ref()))
 }

@@ -21,6 +21,7 @@
 
 mod act;
 mod approval;
+mod back;
 mod cancellation;
 mod change;
 mod confirm;

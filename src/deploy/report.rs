@@ -80,7 +80,10 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
     let rolled_out = at(|event| matches!(event, Event::RolledOut { .. } | Event::Succeeded));
     let done = at(|event| matches!(event, Event::Succeeded));
     // The first step that is not done is where it stands; after an end that was no success it is where it stopped.
-    let mut current = Some(deploy.state.class());
+    let mut current = Some(match &deploy.state {
+        At::RollingBack { .. } => "bad",
+        state => state.class(),
+    });
     let mut row = |title, meta: String, is_done: bool| {
         let state = if is_done { "done" } else { current.take().unwrap_or("todo") };
         Step { title, meta, state }
@@ -113,6 +116,12 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
         (None, seconds) => format!("{seconds} s without a restart"),
     };
     rows.push(row("Verified", soak, done.is_some()));
+    if let Some(began) = at(|event| matches!(event, Event::RollbackBegan { .. })) {
+        let back = at(|event| matches!(event, Event::RolledBack));
+        // It stopped before; this is where it stands now.
+        let state = if back.is_some() { "done" } else { deploy.state.class() };
+        rows.push(Step { title: "Rolled back", meta: clock(back.unwrap_or(began)), state });
+    }
     rows
 }
 
@@ -133,6 +142,19 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
         |class, icon, title: &str, text: String| Some(Outcome { class, icon, title: title.into(), text });
     let note = deploy.progress.as_ref().map(|progress| &progress.note);
     match &deploy.state {
+        At::RolledBack { why, to } => {
+            let text = format!("{} was put back and runs again.", to.version);
+            (say("bad", "undo-2", why, text), began(happened))
+        }
+        At::RollbackFailed { why, failure, to } => {
+            let title = format!("{why} {} could not be put back: {failure}", to.version);
+            (say("bad", "octagon-x", &title, wording::by_hand(&deploy.place, to)), began(happened))
+        }
+        At::RollingBack { why, to, .. } => {
+            let title = format!("{why} {} is put back.", to.version);
+            let sentence = note.map(|note| note.sentence.clone()).unwrap_or_default();
+            (say("warn", "undo-2", &title, sentence), began(happened))
+        }
         At::Failed { why } => {
             let stored = happened.iter().rev().find_map(|it| match &it.event {
                 Event::Failed { reason, .. } => reason.clone(),
@@ -173,6 +195,16 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
             (None, Vec::new())
         }
     }
+}
+
+/// What showed that it had to be rolled back.
+fn began(happened: &[Happened]) -> Vec<Shown> {
+    let stored = happened.iter().rev().find_map(|it| match &it.event {
+        super::deploy::Event::RollbackBegan { reason, .. } => reason.clone(),
+        _ => None,
+    });
+    let reason: Option<Reason> = stored.and_then(|value| serde_json::from_value(value).ok());
+    reason.map(|reason| rows(&reason.evidence)).unwrap_or_default()
 }
 
 fn rows(evidence: &[Evidence]) -> Vec<Shown> {

@@ -20,12 +20,12 @@ pub fn person((user, name, groups): Character) -> Person {
     }
 }
 
-/// Maya asks for checkout-api v1.1.0 in production, where v1.0.0 runs.
-pub fn deploy() -> Deploy {
+/// checkout-api v1.1.0 in place of v1.0.0.
+pub fn change() -> ImageChange {
     let image = |digest: &str| {
         BTreeMap::from([("app".to_string(), format!("registry/payments/checkout-api@{digest}"))])
     };
-    let action = Action::Deploy(ImageChange {
+    ImageChange {
         version: "v1.1.0".into(),
         reference: "registry/payments/checkout-api:v1.1.0".into(),
         digest: Some("sha256:new".into()),
@@ -35,7 +35,12 @@ pub fn deploy() -> Deploy {
         replaces_version: "v1.0.0".into(),
         objects: Vec::new(),
         take_over: None,
-    });
+    }
+}
+
+/// Maya asks for it in production.
+pub fn deploy() -> Deploy {
+    let action = Action::Deploy(change());
     let place = Place {
         service: "checkout-api".into(),
         team: "payments".into(),

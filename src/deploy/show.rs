@@ -286,7 +286,10 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         confirmation,
         // A migration is undone by another migration, if at all.
         roll_back: deploy.action.migration().is_none()
-            && matches!(deploy.state, At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. }),
+            && matches!(
+                deploy.state,
+                At::RollingOut { .. } | At::Verifying { .. } | At::Failed { .. } | At::RollbackFailed { .. }
+            ),
         live_log: deploy.state.is_active().then(|| LiveLog::of(&deploy)),
         badge: deploy.action.badge(&deploy.state),
         job: deploy.action.migration().map(Job::of),

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::deploy::{Deploy, DeployId, Event, State, Written};
+use super::deploy::{Deploy, DeployId, Event, ImageChange, State, Written};
 use super::gates::Moved;
 use super::wording;
 use crate::kube::diagnosis::Reason;
@@ -30,7 +30,13 @@ pub enum Seen {
     /// Applying: something else runs than what was to be replaced.
     Overtaken,
     /// Rolling out or verifying.
-    Rollout { status: Rollout, reason: Option<Reason>, soak: Result<(), String> },
+    Rollout {
+        status: Rollout,
+        reason: Option<Reason>,
+        soak: Result<(), String>,
+        /// What is put back if it fails. None: there is nothing, or the environment does not want it.
+        back: Option<Box<ImageChange>>,
+    },
     /// A migration that runs. `stands`: it is not merely young.
     Job { status: JobStatus, reason: Option<Reason>, stands: bool },
     /// The cluster does not answer.
@@ -107,11 +113,26 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             migrating(stopped_by.as_deref(), status, reason.as_ref(), *stands, now)
         }
 
-        (State::RollingOut { since, .. }, Seen::Rollout { status, reason, .. }) => {
-            rolling_out(deploy, *since, status, reason.as_ref(), now)
+        (State::RollingOut { since, .. }, Seen::Rollout { status, reason, back, .. }) => rolling_out(
+            deploy,
+            *since,
+            status,
+            &Failing { reason: reason.as_ref(), back: back.as_deref() },
+            now,
+        ),
+        (State::Verifying { until, .. }, Seen::Rollout { status, soak, reason, back }) => {
+            verifying(*until, status, soak, &Failing { reason: reason.as_ref(), back: back.as_deref() }, now)
         }
-        (State::Verifying { until, .. }, Seen::Rollout { status, soak, reason }) => {
-            verifying(*until, status, soak, reason.as_ref(), now)
+
+        (State::RollingBack { written: None, .. }, Seen::Landed(Some(written))) => {
+            Step::Record(Event::WrittenBack { generation: written.generation })
+        }
+        (State::RollingBack { written: None, .. }, Seen::Landed(None)) => Step::Write,
+        (State::RollingBack { written: None, .. }, Seen::Overtaken) => {
+            Step::Record(Event::RollbackFailed { why: Moved::Running.sentence() })
+        }
+        (State::RollingBack { since, written: Some(_), .. }, Seen::Rollout { status, reason, .. }) => {
+            rolling_back(deploy, *since, status, reason.as_ref(), now)
         }
 
         // Looked up for another state than the one it is in: look again at once.
@@ -126,31 +147,61 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             | State::Cancelled { .. }
             | State::Expired
             | State::Superseded { .. }
-            | State::Failed { .. },
+            | State::Failed { .. }
+            | State::RollingBack { .. }
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. },
             _,
         ) => Step::Wait { until: now + LOOK_AGAIN, note: Note::default() },
     }
+}
+
+/// What it comes to when the cluster refuses the write.
+pub fn refused(deploy: &Deploy, why: String) -> Event {
+    match deploy.state {
+        State::RollingBack { .. } => Event::RollbackFailed { why },
+        _ => Event::Failed { why, reason: None },
+    }
+}
+
+/// What is known about why a rollout fails, and what to put back then.
+struct Failing<'a> {
+    reason: Option<&'a Reason>,
+    back: Option<&'a ImageChange>,
+}
+
+impl Failing<'_> {
+    /// What runs now is no good: what ran well before is put back, where there is something.
+    fn because(&self, why: String) -> Step {
+        let reason = self.reason.and_then(|reason| serde_json::to_value(reason).ok());
+        Step::Record(match self.back {
+            Some(to) => Event::RollbackBegan { why, reason, to: Box::new(to.clone()) },
+            None => Event::Failed { why, reason },
+        })
+    }
+}
+
+/// The end, with nothing left to put anything back into.
+fn gone(what: &str) -> Step {
+    let why = format!("The workload was deleted while it {what}.");
+    Step::Record(Event::Failed { why, reason: None })
 }
 
 fn rolling_out(
     deploy: &Deploy,
     since: Timestamp,
     status: &Rollout,
-    reason: Option<&Reason>,
+    failing: &Failing,
     now: Timestamp,
 ) -> Step {
-    let failed = |why: String| {
-        Step::Record(Event::Failed {
-            why,
-            reason: reason.and_then(|reason| serde_json::to_value(reason).ok()),
-        })
-    };
+    let reason = failing.reason;
+    let failed = |why: String| failing.because(why);
     let told = |fallback: String| reason.map_or(fallback, |reason| reason.sentence.clone());
     match status {
         Rollout::Done if deploy.policy.soak_seconds == 0 => Step::Record(Event::Succeeded),
         Rollout::Done => Step::Record(Event::RolledOut { soak_until: now + deploy.policy.soak() }),
         Rollout::Failed(why) => failed(told(why.clone())),
-        Rollout::Gone => failed("The workload was deleted while it rolled out.".into()),
+        Rollout::Gone => gone("rolled out"),
         Rollout::Superseded { by } => {
             Step::Record(Event::Superseded { why: format!("{by} changed the workload while it rolled out.") })
         }
@@ -208,17 +259,12 @@ fn verifying(
     until: Timestamp,
     status: &Rollout,
     soak: &Result<(), String>,
-    reason: Option<&Reason>,
+    failing: &Failing,
     now: Timestamp,
 ) -> Step {
-    let failed = |why: String| {
-        Step::Record(Event::Failed {
-            why,
-            reason: reason.and_then(|reason| serde_json::to_value(reason).ok()),
-        })
-    };
+    let failed = |why: String| failing.because(why);
     match (status, soak) {
-        (Rollout::Gone, _) => failed("The workload was deleted while it was watched.".into()),
+        (Rollout::Gone, _) => gone("was watched"),
         (Rollout::Superseded { by }, _) => Step::Record(Event::Superseded {
             why: format!("{by} changed the workload while it was watched."),
         }),
@@ -232,10 +278,47 @@ fn verifying(
     }
 }
 
+fn rolling_back(
+    deploy: &Deploy,
+    since: Timestamp,
+    status: &Rollout,
+    reason: Option<&Reason>,
+    now: Timestamp,
+) -> Step {
+    let failed = |why: String| Step::Record(Event::RollbackFailed { why });
+    let told = |fallback: String| reason.map_or(fallback, |reason| reason.sentence.clone());
+    match status {
+        Rollout::Done => Step::Record(Event::RolledBack),
+        Rollout::Failed(why) => failed(told(why.clone())),
+        Rollout::Gone => failed("The workload was deleted.".into()),
+        Rollout::Superseded { by } => failed(format!("{by} changed the workload meanwhile.")),
+        Rollout::Paused => failed("The rollout was paused meanwhile. Resume it with kubectl.".into()),
+        Rollout::Waiting(_) if now >= since + deploy.policy.deadline() => {
+            failed(told(format!("Not ready within {} min.", deploy.policy.deadline_seconds / 60)))
+        }
+        Rollout::Waiting(progress) => {
+            match reason.filter(|reason| reason.fatal && now >= since + FATAL_STANDS) {
+                Some(reason) => failed(reason.sentence.clone()),
+                None => Step::Wait {
+                    until: now + LOOK_AGAIN,
+                    note: Note {
+                        sentence: progress.sentence.clone(),
+                        progress: Some(progress.clone()),
+                        reason: reason.cloned(),
+                    },
+                },
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
+
     use super::*;
-    use crate::deploy::deploy::Action;
+    use crate::deploy::deploy::{Action, apply};
     use crate::deploy::migration::Migration;
     use crate::deploy::samples;
 
@@ -277,6 +360,169 @@ mod tests {
 
     fn step(deploy: &Deploy, seen: &Seen) -> Step {
         next_step(deploy, seen, at("2026-11-23T14:01:00Z"))
+    }
+
+    fn verifying() -> Deploy {
+        let written = Written { generation: 2, marked: true };
+        let (since, until) = (at("2026-11-23T14:00:30Z"), at("2026-11-23T14:01:30Z"));
+        Deploy { state: State::Verifying { since, until, written }, ..samples::deploy() }
+    }
+
+    fn rollout(status: Rollout, soak: Result<(), &str>, back: bool) -> Seen {
+        let back = back.then(|| Box::new(samples::change()));
+        Seen::Rollout { status, reason: None, soak: soak.map_err(Into::into), back }
+    }
+
+    /// The deploy after what the step recorded.
+    fn after(deploy: &Deploy, step: Step) -> Deploy {
+        let Step::Record(event) = step else { panic!("{step:?}") };
+        let state = apply(&deploy.state, &event, "Pilothouse", at("2026-11-23T14:01:00Z")).unwrap();
+        Deploy { state, ..deploy.clone() }
+    }
+
+    #[test]
+    fn what_restarts_in_its_soak_is_put_back_and_only_then_ends() {
+        let verifying = verifying();
+        let failing = rollout(Rollout::Done, Err("1 of 2 pods restarted."), true);
+        let back = after(&verifying, step(&verifying, &failing));
+        assert!(
+            matches!(&back.state, State::RollingBack { why, written: None, .. } if why == "1 of 2 pods restarted.")
+        );
+        assert_eq!(step(&back, &Seen::Landed(None)), Step::Write);
+        let written = after(&back, step(&back, &Seen::Landed(Some(Written { generation: 3, marked: true }))));
+        let done = after(&written, step(&written, &rollout(Rollout::Done, Ok(()), true)));
+        assert!(matches!(done.state, State::RolledBack { .. }));
+
+        let alone = after(&verifying, step(&verifying, &rollout(Rollout::Done, Err("It restarted."), false)));
+        assert!(matches!(alone.state, State::Failed { .. }), "there is nothing to put back");
+        let gone = after(&verifying, step(&verifying, &rollout(Rollout::Gone, Ok(()), true)));
+        assert!(matches!(gone.state, State::Failed { .. }), "there is nothing to put it back into");
+    }
+
+    #[test]
+    fn a_rollback_that_does_not_work_says_so_and_is_not_tried_again() {
+        let verifying = verifying();
+        let failing = rollout(Rollout::Done, Err("It restarted."), true);
+        let back = after(&verifying, step(&verifying, &failing));
+        let refused = after(&back, Step::Record(refused(&back, "No.".into())));
+        assert!(matches!(&refused.state, State::RollbackFailed { failure, .. } if failure == "No."));
+        let overtaken = after(&back, step(&back, &Seen::Overtaken));
+        assert!(matches!(overtaken.state, State::RollbackFailed { .. }));
+        let written = after(&back, step(&back, &Seen::Landed(Some(Written { generation: 3, marked: true }))));
+        let failed =
+            after(&written, step(&written, &rollout(Rollout::Failed("Too slow.".into()), Ok(()), true)));
+        assert!(matches!(&failed.state, State::RollbackFailed { failure, .. } if failure == "Too slow."));
+        assert!(failed.state.is_end());
+    }
+
+    fn any_reason() -> impl Strategy<Value = Option<Reason>> {
+        let reason = |fatal| Reason {
+            sentence: "It crashes.".into(),
+            evidence: Vec::new(),
+            action: String::new(),
+            fatal,
+        };
+        proptest::option::of(any::<bool>().prop_map(reason))
+    }
+
+    fn any_status() -> impl Strategy<Value = Rollout> {
+        prop_oneof![
+            3 => Just(Rollout::Waiting(Progress::default())),
+            3 => Just(Rollout::Done),
+            1 => Just(Rollout::Failed("Too slow.".into())),
+            1 => Just(Rollout::Superseded { by: "kubectl".into() }),
+            1 => Just(Rollout::Paused),
+            1 => Just(Rollout::Gone),
+        ]
+    }
+
+    fn any_seen() -> impl Strategy<Value = Seen> {
+        let written = Written { generation: 2, marked: true };
+        let rollout = (any_status(), any_reason(), any::<bool>(), any::<bool>()).prop_map(
+            |(status, reason, restarts, back)| Seen::Rollout {
+                status,
+                reason,
+                soak: if restarts { Err("It restarted.".into()) } else { Ok(()) },
+                back: back.then(|| Box::new(samples::change())),
+            },
+        );
+        let jobs =
+            prop_oneof![Just(JobStatus::Running("It runs.")), Just(JobStatus::Done), Just(JobStatus::Gone)];
+        prop_oneof![
+            1 => Just(Seen::Nothing),
+            1 => Just(Seen::Gate { ahead: Some(DeployId(3)), verdict: Ok(()) }),
+            1 => Just(Seen::Gate { ahead: None, verdict: Err(Moved::Running) }),
+            1 => Just(Seen::Gate { ahead: None, verdict: Ok(()) }),
+            1 => proptest::option::of(Just(written)).prop_map(Seen::Landed),
+            1 => Just(Seen::Overtaken),
+            4 => rollout,
+            1 => (jobs, any_reason(), any::<bool>()).prop_map(|(status, reason, stands)| Seen::Job { status, reason, stands }),
+            1 => Just(Seen::Away("it is gone".into())),
+        ]
+    }
+
+    /// What the engine makes of a step: the write is taken, refused, or nobody knows.
+    fn carry_out(deploy: &mut Deploy, step: Step, answer: u8, now: Timestamp) -> Result<(), TestCaseError> {
+        let event = match step {
+            Step::Wait { until, .. } => {
+                prop_assert!(until > now, "it would be looked at again without end");
+                return Ok(());
+            }
+            Step::Record(event) => event,
+            Step::Stop { why, .. } => Event::Failed { why, reason: None },
+            Step::Write if answer == 0 => return Ok(()),
+            Step::Write if answer == 1 => refused(deploy, "No.".into()),
+            Step::Write if matches!(deploy.state, State::RollingBack { .. }) => {
+                Event::WrittenBack { generation: 3 }
+            }
+            Step::Write => Event::Written { generation: 2, marked: true, took_over: None },
+        };
+        let next = apply(&deploy.state, &event, "Pilothouse", now);
+        prop_assert!(next.is_some(), "{event:?} can’t happen in {:?}", deploy.state);
+        deploy.state = next.unwrap_or(State::Expired);
+        Ok(())
+    }
+
+    proptest! {
+        /// Whatever is seen, in whatever order: a deploy only moves where it may, writes only when it has the right to,
+        /// and never after its end. And however it got where it is, silence ends it.
+        #[test]
+        fn a_deploy_only_moves_where_it_may_and_comes_to_an_end(
+            seen in proptest::collection::vec((any_seen(), 0..4u8), 0..60), migrates in any::<bool>(),
+        ) {
+            let mut deploy = if migrates { migration(State::Queued) } else { samples::deploy() };
+            deploy.state = State::Queued;
+            let mut now = at("2026-11-23T14:00:00Z");
+            let mut writes = 0;
+            for (seen, answer) in seen {
+                now += SignedDuration::from_secs(1);
+                let step = next_step(&deploy, &seen, now);
+                let may_write = matches!(deploy.state, State::Applying { .. } | State::RollingBack { written: None, .. });
+                prop_assert!(step != Step::Write || may_write, "a write in {:?}", deploy.state);
+                writes += u32::from(step == Step::Write && answer > 1);
+                prop_assert!(!deploy.state.is_end() || matches!(step, Step::Wait { .. }), "{step:?} after the end");
+                carry_out(&mut deploy, step, answer, now)?;
+            }
+            prop_assert!(writes <= 2, "one change, and once back");
+
+            // Nothing stands in its way, its writes land, and then nothing moves any more.
+            for _ in 0..8 {
+                now += SignedDuration::from_hours(1);
+                let seen = match &deploy.state {
+                    State::Queued => Seen::Gate { ahead: None, verdict: Ok(()) },
+                    State::Applying { .. } | State::RollingBack { written: None, .. } => {
+                        Seen::Landed(Some(Written { generation: 3, marked: true }))
+                    }
+                    State::RollingOut { .. } if migrates => Seen::Job { status: JobStatus::Gone, reason: None, stands: true },
+                    _ => rollout(Rollout::Waiting(Progress::default()), Err("It restarted."), true),
+                };
+                let step = next_step(&deploy, &seen, now);
+                if !deploy.state.is_end() {
+                    carry_out(&mut deploy, step, 2, now)?;
+                }
+            }
+            prop_assert!(deploy.state.is_end(), "{:?} stands still", deploy.state);
+        }
     }
 
     #[test]

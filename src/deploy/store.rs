@@ -321,6 +321,17 @@ pub async fn releases(db: &mut PgConnection, service: &str, environment: &str) -
         .collect())
 }
 
+/// The newest release of a target: what ran there and passed its soak.
+pub async fn last_good(db: &mut PgConnection, place: &Place) -> sqlx::Result<Option<ImageChange>> {
+    let change = sqlx::query_scalar!(
+        r#"select change as "change: Json<ImageChange>" from releases
+           where service = $1 and environment = $2 order by id desc limit 1"#,
+        place.service,
+        place.environment,
+    );
+    Ok(change.fetch_optional(db).await?.map(|change| change.0))
+}
+
 /// Writes the success down as a release, to be rolled back to.
 pub async fn release(
     tx: &mut PgConnection,
@@ -401,7 +412,7 @@ pub async fn ahead(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Result<Optio
     let id = sqlx::query_scalar!(
         "select id from deploys
          where service = $1 and environment = $2 and id <> $3 and ended is null
-           and (state in ('applying', 'rolling_out', 'verifying') or (state = 'queued' and id < $3))
+           and (state in ('applying', 'rolling_out', 'verifying', 'rolling_back') or (state = 'queued' and id < $3))
          order by id limit 1",
         deploy.place.service,
         deploy.place.environment,
@@ -528,7 +539,7 @@ pub async fn active(
 ) -> sqlx::Result<Option<DeployId>> {
     let id = sqlx::query_scalar!(
         "select id from deploys
-         where service = $1 and environment = $2 and state in ('queued', 'applying', 'rolling_out', 'verifying')
+         where service = $1 and environment = $2 and state in ('queued', 'applying', 'rolling_out', 'verifying', 'rolling_back')
          order by id limit 1",
         service,
         environment,

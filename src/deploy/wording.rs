@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::deploy::{Action, Deploy, Event, Size, State};
+use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, State};
 use super::gates::{Moved, Refusal};
 use crate::auth::OutOfBounds;
 use crate::web::filters::{clock, short_digest, until};
@@ -126,6 +126,8 @@ pub fn words(state: &str) -> &'static str {
         "cancelled" => "withdrawn",
         "expired" => "expired",
         "superseded" => "void",
+        "rolling_back" => "rolling back",
+        "rolled_back" => "rolled back",
         _ => "failed",
     }
 }
@@ -146,6 +148,9 @@ impl State {
             Self::Expired => "Expired",
             Self::Superseded { .. } => "Void",
             Self::Failed { .. } => "Failed",
+            Self::RollingBack { .. } => "Rolling back",
+            Self::RolledBack { .. } => "Rolled back",
+            Self::RollbackFailed { .. } => "Rollback failed",
         }
     }
 
@@ -154,10 +159,16 @@ impl State {
         match self {
             Self::Requested | Self::Queued | Self::Cancelled { .. } | Self::Expired => "idle",
             Self::AwaitingApproval { .. } => "hold",
-            Self::Applying { .. } | Self::RollingOut { .. } | Self::Verifying { .. } => "prog",
+            Self::Applying { .. }
+            | Self::RollingOut { .. }
+            | Self::Verifying { .. }
+            | Self::RollingBack { .. } => "prog",
             Self::Succeeded => "ok",
             Self::Superseded { .. } => "warn",
-            Self::Rejected { .. } | Self::Failed { .. } => "bad",
+            Self::Rejected { .. }
+            | Self::Failed { .. }
+            | Self::RolledBack { .. }
+            | Self::RollbackFailed { .. } => "bad",
         }
     }
 }
@@ -255,7 +266,24 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
         Event::RolledOut { .. } => ("ok", "All pods are new and ready".into()),
         Event::Succeeded => ("ok", "Done".into()),
         Event::Failed { why, .. } => ("bad", why.clone()),
+        Event::RollbackBegan { why, to, .. } => ("bad", format!("{why} {} is put back", to.version)),
+        Event::WrittenBack { .. } => ("prog", "The cluster took the change back".into()),
+        Event::RolledBack => ("ok", "What ran before runs again".into()),
+        Event::RollbackFailed { why } => ("bad", format!("It could not be put back: {why}")),
     }
+}
+
+/// What to do by hand where the last good version could not be put back.
+pub fn by_hand(place: &Place, to: &ImageChange) -> String {
+    let images: Vec<_> = to.images.iter().map(|(container, image)| format!("{container}={image}")).collect();
+    format!(
+        "What runs now is half changed. Ask for a rollback here once that is mended, or put {} back by hand: \
+         kubectl -n {} set image deployment/{} {}",
+        to.version,
+        place.namespace,
+        to.workload,
+        images.join(" ")
+    )
 }
 
 /// After a day nobody can tell an ended migration from one that never began.

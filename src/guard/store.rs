@@ -75,19 +75,21 @@ pub async fn note(tx: &mut PgConnection, cluster: &str, source: &Source) -> sqlx
     Ok(Noted::Changed { before: Some(row.images.0) })
 }
 
-/// Lets a deploy explain this change. False: it explained one already.
+/// Lets what a deploy wrote explain this change. False: it explained one already.
 pub async fn credit(
     tx: &mut PgConnection,
     deploy: DeployId,
+    marker: &str,
     cluster: &str,
     source: &Source,
 ) -> sqlx::Result<bool> {
     let credited = sqlx::query!(
-        "insert into guard_credits (deploy, cluster, uid, runs) values ($1, $2, $3, $4) on conflict do nothing",
+        "insert into guard_credits (marker, deploy, cluster, uid, runs) values ($5, $1, $2, $3, $4) on conflict do nothing",
         deploy.0,
         cluster,
         source.uid,
         source.runs,
+        marker,
     );
     Ok(credited.execute(tx).await?.rows_affected() == 1)
 }

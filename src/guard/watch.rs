@@ -126,12 +126,13 @@ async fn note(app: &App, cluster: &str, environment: &str, source: &Source) -> a
     let Noted::Changed { before } = store::note(&mut tx, cluster, source).await? else {
         return Ok(tx.commit().await?);
     };
-    let deploy = match source.deploy.as_ref().and_then(|id| id.parse().ok()) {
+    let marker = source.deploy.as_deref().unwrap_or_default();
+    let deploy = match marker.split('-').next().and_then(|id| id.parse().ok()) {
         Some(id) => deploy::load(&mut tx, DeployId(id)).await?,
         None => None,
     };
     let explained = match deploy.filter(|deploy| explains(deploy, cluster, source)) {
-        Some(deploy) => store::credit(&mut tx, deploy.id, cluster, source).await?,
+        Some(deploy) => store::credit(&mut tx, deploy.id, marker, cluster, source).await?,
         None => false,
     };
     let is_first =
@@ -170,7 +171,12 @@ async fn note(app: &App, cluster: &str, environment: &str, source: &Source) -> a
 fn explains(deploy: &Deploy, cluster: &str, source: &Source) -> bool {
     let here = deploy.place.cluster == cluster && deploy.place.namespace == source.namespace;
     let approved = deploy.policy.approvals > 0 && source.approval.as_ref() == Some(&deploy.digest.0);
-    let runs = match (deploy.action.change(), deploy.action.migration()) {
+    let marker = source.deploy.as_ref();
+    let change = match deploy.put_back() {
+        Some(back) if marker == Some(&deploy.back_marker()) => Some(back),
+        _ => deploy.action.change().filter(|_| marker == Some(&deploy.marker())),
+    };
+    let runs = match (change, deploy.action.migration()) {
         (Some(change), _) => {
             source.name == change.workload
                 && change.images.iter().all(|(container, image)| source.images.get(container) == Some(image))

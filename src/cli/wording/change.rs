@@ -30,6 +30,18 @@ pub fn outcome(deploy: &Deploy) -> Outcome {
     let (tint, sentence, hint, exit) = match deploy.state.as_str() {
         "succeeded" => (Tint::Good, format!("Done: {what}."), None, Exit::Done),
         "failed" => (Tint::Bad, format!("Failed: {what}.{why}"), deploy.next_action.clone(), Exit::Failed),
+        "rolled_back" => (
+            Tint::Bad,
+            format!("Failed and rolled back: {what}.{why}"),
+            deploy.next_action.clone(),
+            Exit::Failed,
+        ),
+        "rollback_failed" => (
+            Tint::Bad,
+            format!("Failed, and could not be rolled back: {what}.{why}"),
+            deploy.next_action.clone(),
+            Exit::Failed,
+        ),
         "awaiting_approval" => (
             Tint::Warn,
             format!("Waiting for approval: {what}. {}", who_approves(deploy)),
@@ -74,14 +86,19 @@ fn who_approves(deploy: &Deploy) -> String {
 /// What the portal found out about a failure.
 pub fn evidence(deploy: &Deploy) -> Vec<String> {
     let mut lines = Vec::new();
-    for evidence in deploy.evidence.iter().filter(|_| deploy.state == "failed") {
+    for evidence in deploy.evidence.iter().filter(|_| is_failure(&deploy.state)) {
         lines.push(format!("{}:", clean(&evidence.title)));
         lines.extend(evidence.lines.iter().map(|line| format!("  {}", clean(line))));
     }
     lines
 }
 
-pub const STATES: [&str; 12] = [
+/// It did not come to run, or does not any more.
+pub fn is_failure(state: &str) -> bool {
+    matches!(state, "failed" | "rolled_back" | "rollback_failed")
+}
+
+pub const STATES: [&str; 15] = [
     "requested",
     "awaiting_approval",
     "queued",
@@ -94,6 +111,9 @@ pub const STATES: [&str; 12] = [
     "expired",
     "superseded",
     "failed",
+    "rolling_back",
+    "rolled_back",
+    "rollback_failed",
 ];
 
 /// `awaiting_approval` is "awaiting approval".
@@ -104,7 +124,7 @@ pub fn state(state: &str) -> String {
 pub fn state_tint(state: &str) -> Tint {
     match state {
         "succeeded" => Tint::Good,
-        "failed" | "rejected" => Tint::Bad,
+        "failed" | "rolled_back" | "rollback_failed" | "rejected" => Tint::Bad,
         "awaiting_approval" => Tint::Warn,
         "cancelled" | "expired" | "superseded" => Tint::Dim,
         _ => Tint::Busy,
@@ -183,6 +203,8 @@ mod tests {
         let exit = |state: &str| outcome(&deploy(state)).exit;
         assert_eq!(exit("succeeded"), Exit::Done);
         assert_eq!(exit("failed"), Exit::Failed);
+        assert_eq!(exit("rolled_back"), Exit::Failed);
+        assert_eq!(exit("rollback_failed"), Exit::Failed);
         assert_eq!(exit("rejected"), Exit::Refused);
         assert_eq!(exit("expired"), Exit::Refused);
         assert_eq!(exit("awaiting_approval"), Exit::Waiting);
