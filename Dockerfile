@@ -39,9 +39,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cp target/release/platform /usr/local/bin/platform
 
 FROM debian:trixie-slim AS portal
-# The identity provider, the registries and the clusters are asked over TLS.
+# The identity provider, the registries and the clusters are asked over TLS; freezes name time zones.
 RUN apt-get update && \
-    apt-get install -y --no-install-recommends ca-certificates && \
+    apt-get install -y --no-install-recommends ca-certificates tzdata && \
     rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/platform /usr/local/bin/platform
 USER 65532:65532

@@ -2,6 +2,7 @@
 //! It is read once at start. What is wrong is said with file, line, key and how to mend it, all at once,
 //! so nobody restarts five times to find five mistakes. `pilothouse.example.toml` documents every key.
 
+mod freeze;
 mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +11,13 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+pub use self::freeze::{Freeze, Frozen};
 pub use self::machine::{Machine, Trust, is_safe};
 
 #[derive(Debug, Deserialize)]
@@ -205,6 +207,9 @@ pub struct Environment {
     /// Let a tag through that the registry could not resolve to a digest.
     #[serde(default)]
     pub allow_unresolved: bool,
+    /// When no deploy begins.
+    #[serde(default, rename = "freeze")]
+    pub freezes: Vec<Freeze>,
     /// The cluster itself demands the approval (`platform guard`). Only where approvals are asked for.
     pub guard: Option<Guard>,
 }
@@ -237,6 +242,11 @@ impl Environment {
     /// The groups that may approve for a team, as the provider names them.
     pub fn approvers_for(&self, team: &str) -> Vec<String> {
         self.approvers.iter().map(|group| group.replace("{team}", team)).collect()
+    }
+
+    /// The freeze that holds now; of several, the one that ends last.
+    pub fn frozen(&self, now: Timestamp) -> Option<Frozen> {
+        self.freezes.iter().filter_map(|freeze| freeze.holds(now)).max_by_key(|frozen| frozen.until)
     }
 
     pub fn rolls_back(&self) -> bool {
@@ -508,6 +518,15 @@ impl Config {
                     "approvals are asked for, but nobody may approve",
                     "Name groups in approvers.",
                 );
+            }
+            for freeze in &environment.freezes {
+                if let Some(mistake) = freeze.mistake() {
+                    check.add(
+                        freeze.from.span(),
+                        mistake,
+                        "Give two dates, the later one in to; or two days of the week that differ.",
+                    );
+                }
             }
             if environment.guard.is_some() && environment.approvals == 0 {
                 check.add(

@@ -18,7 +18,7 @@ pub struct Shop {
     pub world: World,
     pub staging: Sandbox,
     pub production: Sandbox,
-    _files: tempfile::TempDir,
+    pub files: tempfile::TempDir,
 }
 
 impl Shop {
@@ -61,7 +61,7 @@ impl Shop {
             .replace(&from_production, &to_production)
             .start()
             .await;
-        let shop = Self { world, staging, production, _files: files };
+        let shop = Self { world, staging, production, files };
         // The import and the first look at the cluster take a moment.
         let maya = shop.maya().await;
         until("the form offers versions", async || {
@@ -202,7 +202,7 @@ pub fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
     seen
 }
 
-fn hidden(html: &str, name: &str) -> String {
+pub fn hidden(html: &str, name: &str) -> String {
     let marker = format!("name=\"{name}\" value=\"");
     let rest = html.split_once(&marker).map(|(_, rest)| rest).unwrap_or_default();
     rest.split('"').next().unwrap_or_default().to_string()

@@ -63,7 +63,7 @@ async fn query(app: &App, names: &[String]) -> sqlx::Result<Lasts> {
         from deploys
         where service = any ($1)
           and (ended is null
-               or (state in ('succeeded', 'failed') and action ->> 'kind' in ('deploy', 'roll_back')))
+               or (state in ('succeeded', 'failed', 'rolled_back', 'rollback_failed') and action ->> 'kind' in ('deploy', 'roll_back')))
         order by service, environment, id desc
         "#,
         names
@@ -114,7 +114,8 @@ impl Last {
         match (self.state.as_str(), self.kind.as_str()) {
             ("awaiting_approval", _) => badge("hold", "Awaiting approval"),
             ("requested" | "queued", _) => badge("idle", "Queued"),
-            ("failed", _) => badge("bad", "Failed"),
+            ("failed" | "rolled_back" | "rollback_failed", _) => badge("bad", "Failed"),
+            ("rolling_back", _) => badge("prog", "Rolling back"),
             ("succeeded", "roll_back") => badge("rolled", "Rolled back"),
             ("succeeded", _) => LastDeploy::By { name: self.by.clone(), at },
             (_, "scale") => badge("prog", "Scaling"),

@@ -8,6 +8,7 @@
 mod activity;
 mod board;
 pub mod command;
+mod drift;
 mod entities;
 mod entity;
 mod import;

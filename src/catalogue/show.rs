@@ -16,6 +16,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::activity::{self, Entry, FeedRow, History};
 use super::board::Overview;
+use super::drift::{self, Drift};
 use super::panel::{self, May, Panel};
 use super::service::{Link, Service};
 use super::snapshot::Catalogue;
@@ -44,6 +45,7 @@ struct ShowPage {
     deploy: Option<DeployButton>,
     stale: Vec<Stale>,
     under_way: Vec<UnderWay>,
+    drifts: Vec<Drift>,
     panels: Vec<Panel>,
     links: Vec<(&'static str, Link)>,
     apis: Vec<(&'static str, Vec<(String, String)>)>,
@@ -115,6 +117,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
     let mut panels = Vec::new();
     let mut visible = Visible::default();
     let mut stale: Vec<(&Environment, Option<Timestamp>)> = Vec::new();
+    let mut drifts = Vec::new();
     // Production first: that is what most people come for.
     for environment in app.config.environments.iter().rev() {
         let target = Target::new(service, environment);
@@ -127,6 +130,13 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
             }
         }
         let landed = history.landed.get(environment.name());
+        if let (May::Look(_) | May::Change, Some(landed), false) = (&may, landed, status.stale) {
+            let observed = app.watch(&target.cluster).observed(&target);
+            let deployment = observed.and_then(|observed| observed.deployment);
+            drifts.extend(
+                deployment.and_then(|it| drift::of(name, landed, &history.recent, &it, may == May::Change)),
+            );
+        }
         let (production, migrates) = (environment.production, service.migration.is_some());
         let lacks = may != May::Change && !app.watch(&target.cluster).is_stale();
         let mut panel = panel::panel(&target, production, migrates, &status, may, landed, now);
@@ -150,6 +160,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
         stale: clusters_away(app, &stale, &panels),
         under_way: entries.iter().filter_map(|entry| under_way(entry, now)).collect(),
         links: service.links.iter().map(|link| (link_icon(link), link.clone())).collect(),
+        drifts,
         apis: apis(&history),
         feed: entries.iter().take(FEED).map(|entry| entry.row()).collect(),
         panels,

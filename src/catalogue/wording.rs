@@ -295,6 +295,11 @@ pub fn happened(entry: &Entry) -> (String, String, String) {
     }
 }
 
+/// What runs was not deployed through the portal.
+pub fn drifted(environment: &str) -> String {
+    format!("What runs in {environment} was not deployed through the portal.")
+}
+
 /// ", in 3 min"; nothing where it took no time worth telling.
 fn took(entry: &Entry) -> String {
     let seconds = entry.ended.map_or(0, |ended| ended.duration_since(entry.requested).as_secs());

@@ -37,6 +37,7 @@ fn every_key_is_in_it() {
         ("cluster", keys::<Cluster>()),
         ("environment", keys::<Environment>()),
         ("environment.guard", keys::<Guard>()),
+        ("environment.freeze", keys::<Freeze>()),
         ("machine", keys::<Machine>()),
         ("machine.trust", keys::<Trust>()),
         ("", keys::<Config>()),

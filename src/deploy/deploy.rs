@@ -101,6 +101,14 @@ impl Action {
         }
     }
 
+    /// Whether a freeze holds it up. What mends (a rollback, more replicas) must not have to wait.
+    pub fn can_be_frozen(&self) -> bool {
+        match self {
+            Self::Deploy(_) | Self::Migrate(_) => true,
+            Self::RollBack { .. } | Self::Restart { .. } | Self::Scale { .. } => false,
+        }
+    }
+
     /// The Deployment that is acted on.
     pub fn workload(&self) -> &str {
         match self {

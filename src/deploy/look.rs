@@ -95,6 +95,12 @@ pub fn client(app: &App, deploy: &Deploy) -> anyhow::Result<UserClient> {
 }
 
 async fn gate(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+    let environment = app.config.environment(&deploy.place.environment);
+    let frozen =
+        environment.filter(|_| deploy.action.can_be_frozen()).and_then(|it| it.frozen(app.clock.now()));
+    if let Some(frozen) = frozen {
+        return Ok(Look::only(Seen::Frozen(frozen)));
+    }
     let mut db = app.db.acquire().await?;
     let ahead = store::ahead(&mut db, deploy).await?;
     drop(db);
@@ -203,7 +209,7 @@ async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, S
         return Ok(None);
     }
     let deployment = get(app, deploy).await?;
-    let images = deployment.as_ref().map(images).unwrap_or_default();
+    let images = deployment.as_ref().map(apply::images).unwrap_or_default();
     let Some(change) = change else { return Ok(Some(images)) };
     Ok(Some(
         images
@@ -211,16 +217,6 @@ async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, S
             .filter(|(name, _)| change.replaces.is_empty() || change.images.contains_key(name))
             .collect(),
     ))
-}
-
-/// Container to image of a Deployment's template.
-pub fn images(deployment: &Deployment) -> BTreeMap<String, String> {
-    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
-    containers
-        .iter()
-        .map(|container| (container.name.clone(), container.image.clone().unwrap_or_default()))
-        .collect()
 }
 
 async fn get(app: &App, deploy: &Deploy) -> Result<Option<Deployment>, Refusal> {
@@ -280,7 +276,7 @@ async fn migration(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
     let name = migration.job_name(deploy.id);
     let observed = match job::observe(&user, namespace, &name, deploy.requested).await {
         Ok(observed) => observed,
-        Err(refusal) => return Ok(Look::only(Seen::Away(refusal.sentence()))),
+        Err(refusal) => return Ok(Look::only(unseen(&refusal))),
     };
     let log = job::last_lines(&user, namespace, &observed).await;
     let now = app.clock.now();
@@ -294,6 +290,11 @@ async fn migration(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         workload: None,
         log,
     })
+}
+
+/// A cluster that is away comes back; a right that is gone may not.
+fn unseen(refusal: &Refusal) -> Seen {
+    if refusal.retryable() { Seen::Away(refusal.sentence()) } else { Seen::Blind(refusal.sentence()) }
 }
 
 /// The write whose rollout is watched: the deploy's own, or what it puts back.
@@ -317,7 +318,7 @@ async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<
     let call = observe_workload(&user, &place.namespace, deploy.action.workload(), deploy.requested);
     let observed: Observed = match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
         Ok(Ok(observed)) => observed,
-        Ok(Err(error)) => return Ok(Look::only(Seen::Away(Refusal::from(error).sentence()))),
+        Ok(Err(error)) => return Ok(Look::only(unseen(&Refusal::from(error)))),
         Err(_) => return Ok(Look::only(Seen::Away(Refusal::Timeout.sentence()))),
     };
     let now = app.clock.now();

@@ -96,6 +96,7 @@ pub(super) async fn fill(
         *line = migration.line();
     }
     ask_cluster(draft, app, user, environment, &migration).await?;
+    draft.checks.extend(plan::frozen(environment, draft.checked));
     draft.checks.extend(plan::queue(app, &draft.place).await?);
     draft.action = Some(Action::Migrate(migration));
     Ok(())

@@ -9,7 +9,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::Value;
 
 use super::deploy::{Action, CheckMade, Digest, ImageChange, Place, Policy, ShownDiff};
-use super::look::images;
 use super::render;
 use super::store;
 use crate::app::App;
@@ -169,6 +168,9 @@ pub async fn plan(
     };
     plan.requirement(app, &change).await?;
     plan.ask_cluster(app, user, environment, &workload, &change, wish).await?;
+    if wish.release.is_none() {
+        plan.checks.extend(frozen(environment, plan.checked));
+    }
     plan.queue(app).await?;
     if plan.fails() == 0 {
         let take_over = plan.take_over.as_ref().map(|held| held.manager.clone());
@@ -200,7 +202,7 @@ impl Found {
     }
 
     pub(super) fn images(&self) -> BTreeMap<String, String> {
-        self.deployment().map(images).unwrap_or_default()
+        self.deployment().map(apply::images).unwrap_or_default()
     }
 
     /// The repository that versions come from: of the `run` section, else of the first container.
@@ -780,6 +782,14 @@ pub(super) async fn requirement(
             Some(format!("Deploy {version} to {required} first.")),
         ),
     }))
+}
+
+/// Whether it would wait for the end of a freeze.
+pub(super) fn frozen(environment: &Environment, now: Timestamp) -> Option<Check> {
+    let frozen = environment.frozen(now)?;
+    let title = format!("Frozen until {}", frozen.until_there);
+    let detail = format!("{}. It can be asked for and approved now, and starts by itself then.", frozen.name);
+    Some(Check::warn(title, detail))
 }
 
 /// What a change would wait for.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::deploy::{Deploy, DeployId, Event, ImageChange, State, Written};
 use super::gates::Moved;
 use super::wording;
+use crate::config::Frozen;
 use crate::kube::diagnosis::Reason;
 use crate::kube::job::{self, JobStatus};
 use crate::kube::rollout::{Progress, Rollout};
@@ -15,6 +16,7 @@ use crate::kube::rollout::{Progress, Rollout};
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// Patience with a cluster that does not answer. Nothing is lost: the deploy waits where it is.
 const CLUSTER_AWAY: SignedDuration = SignedDuration::from_secs(3);
+const FREEZE_LOOK: SignedDuration = SignedDuration::from_secs(30);
 /// How long a reason that can't mend itself may stand before the deploy is called failed.
 const FATAL_STANDS: SignedDuration = SignedDuration::from_secs(5);
 
@@ -23,6 +25,8 @@ const FATAL_STANDS: SignedDuration = SignedDuration::from_secs(5);
 pub enum Seen {
     /// Nothing has to be looked up in this state.
     Nothing,
+    /// Queued: a freeze holds.
+    Frozen(Frozen),
     /// Queued: what stands before it, and whether it may still run.
     Gate { ahead: Option<DeployId>, verdict: Result<(), Moved> },
     /// Applying: whether our write is in the cluster already (a reply may have been lost).
@@ -41,6 +45,8 @@ pub enum Seen {
     Job { status: JobStatus, reason: Option<Reason>, stands: bool },
     /// The cluster does not answer.
     Away(String),
+    /// The requester may not look any more, so nobody can see how it goes.
+    Blind(String),
 }
 
 /// What to do.
@@ -85,6 +91,11 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             )),
         },
 
+        // Looked at now and then all the same: a freeze can be taken out of the configuration.
+        (State::Queued, Seen::Frozen(frozen)) => Step::Wait {
+            until: frozen.until.min(now + FREEZE_LOOK),
+            note: Note::says(wording::frozen(&deploy.place.environment, frozen)),
+        },
         (State::Queued, Seen::Gate { ahead: Some(id), .. }) => {
             Step::Wait { until: now + LOOK_AGAIN, note: Note::says(format!("Waits behind deployment {id}.")) }
         }
@@ -113,6 +124,17 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             migrating(stopped_by.as_deref(), status, reason.as_ref(), *stands, now)
         }
 
+        (
+            State::RollingOut { since, .. }
+            | State::Verifying { since, .. }
+            | State::RollingBack { since, .. },
+            Seen::Blind(why),
+        ) => {
+            if now < *since + deploy.policy.deadline() {
+                return Step::Wait { until: now + CLUSTER_AWAY, note: Note::says(wording::blind(why)) };
+            }
+            Step::Record(refused(deploy, wording::blind(why)))
+        }
         (State::RollingOut { since, .. }, Seen::Rollout { status, reason, back, .. }) => rolling_out(
             deploy,
             *since,
@@ -458,6 +480,7 @@ mod tests {
             4 => rollout,
             1 => (jobs, any_reason(), any::<bool>()).prop_map(|(status, reason, stands)| Seen::Job { status, reason, stands }),
             1 => Just(Seen::Away("it is gone".into())),
+            1 => Just(Seen::Blind("maya may not list pods".into())),
         ]
     }
 
@@ -505,14 +528,15 @@ mod tests {
             }
             prop_assert!(writes <= 2, "one change, and once back");
 
-            // Nothing stands in its way, its writes land, and then nothing moves any more.
-            for _ in 0..8 {
+            // Nothing stands in its way, its writes land, and then nothing moves any more, or nobody can see it.
+            for n in 0..8 {
                 now += SignedDuration::from_hours(1);
                 let seen = match &deploy.state {
                     State::Queued => Seen::Gate { ahead: None, verdict: Ok(()) },
                     State::Applying { .. } | State::RollingBack { written: None, .. } => {
                         Seen::Landed(Some(Written { generation: 3, marked: true }))
                     }
+                    State::RollingOut { .. } | State::Verifying { .. } if n % 2 == 1 => Seen::Blind("No.".into()),
                     State::RollingOut { .. } if migrates => Seen::Job { status: JobStatus::Gone, reason: None, stands: true },
                     _ => rollout(Rollout::Waiting(Progress::default()), Err("It restarted."), true),
                 };

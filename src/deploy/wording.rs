@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, State};
 use super::gates::{Moved, Refusal};
 use crate::auth::OutOfBounds;
+use crate::config::Frozen;
 use crate::web::filters::{clock, short_digest, until};
 
 impl Refusal {
@@ -271,6 +272,17 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
         Event::RolledBack => ("ok", "What ran before runs again".into()),
         Event::RollbackFailed { why } => ("bad", format!("It could not be put back: {why}")),
     }
+}
+
+/// A right to look that was lost on the way.
+pub fn blind(why: &str) -> String {
+    format!("Nobody can see how it goes any more: {why} Look with kubectl.")
+}
+
+/// Why a deploy does not begin yet.
+pub fn frozen(environment: &str, frozen: &Frozen) -> String {
+    let Frozen { name, until_there, .. } = frozen;
+    format!("{environment} is frozen until {until_there} ({name}). It starts by itself then.")
 }
 
 /// What to do by hand where the last good version could not be put back.

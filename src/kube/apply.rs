@@ -158,6 +158,13 @@ pub fn runs_images(deployment: &Deployment, images: &BTreeMap<String, String>) -
     })
 }
 
+/// Container to image of the template.
+pub fn images(deployment: &Deployment) -> BTreeMap<String, String> {
+    containers(deployment)
+        .map(|container| (container.name.clone(), container.image.clone().unwrap_or_default()))
+        .collect()
+}
+
 fn containers(deployment: &Deployment) -> impl Iterator<Item = &Container> {
     deployment.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|pod| &pod.containers))
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Event, Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
 use super::pod::{self, Doing};
 use super::wording;
@@ -290,14 +290,19 @@ fn is_ours(deployment: &Deployment, written: &Written) -> bool {
 
 /// Who last wrote the pod template, by managedFields. Writes to `status` and `scale` do not count.
 fn last_template_manager(metadata: &ObjectMeta) -> String {
+    let last = last_template_writer(metadata);
+    last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "somebody else".into())
+}
+
+/// The newest entry of those who wrote into the pod template.
+pub fn last_template_writer(metadata: &ObjectMeta) -> Option<&ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();
     let template = entries.filter(|entry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
         entry.subresource.is_none()
             && fields.is_some_and(|fields| fields.pointer("/f:spec/f:template").is_some())
     });
-    let last = template.max_by_key(|entry| entry.time.clone());
-    last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "somebody else".into())
+    template.max_by_key(|entry| entry.time.clone())
 }
 
 /// kubectl's EqualIgnoreHash: the controller adds its hash label to the ReplicaSet's copy.

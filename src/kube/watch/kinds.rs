@@ -9,9 +9,10 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec, ResourceQuota};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde::de::DeserializeOwned;
 
+use super::super::rollout;
 use super::state::{Kind, State};
 
 /// A kind that is watched: where the snapshot keeps it, what is kept, and what has to be told when it changes.
@@ -47,8 +48,12 @@ impl Watched for Deployment {
         &mut state.deployments
     }
 
+    /// Of the owners of its fields stays the one who last wrote into the template: who changed what runs.
     fn trim(&mut self) {
+        let writer = rollout::last_template_writer(&self.metadata).cloned();
         trim_metadata(&mut self.metadata, &["deployment.kubernetes.io/revision"]);
+        self.metadata.managed_fields =
+            writer.map(|writer| vec![ManagedFieldsEntry { fields_v1: None, ..writer }]);
         if let Some(spec) = &mut self.spec {
             trim_template(&mut spec.template);
         }
