@@ -30,7 +30,8 @@ async fn open() -> Shop {
     let maya = shop.maya().await;
     until("the form makes it anew", async || {
         let page = maya.get("/services/shop/staging/deploy?version=v1.1.0").await;
-        (page.text.contains("4 objects change") && !page.text.contains("runs v1.0.0")).then_some(())
+        (page.text.contains("4 objects change") && page.text.contains("Nothing runs in staging."))
+            .then_some(())
     })
     .await;
     shop
