@@ -106,17 +106,24 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
         return rows;
     }
     rows.push(row("Applied", applied, written.is_some()));
+    let began_back = at(|event| matches!(event, Event::RollbackBegan { .. }));
     let (ready, wanted) = ready(deploy, pods);
-    let rollout =
-        if written.is_some() && wanted > 0 { format!("{ready} of {wanted} pods") } else { String::new() };
+    let rollout = match began_back {
+        // Its pods are those of what is put back.
+        Some(at) => clock(at),
+        None if written.is_some() && wanted > 0 => format!("{ready} of {wanted} pods"),
+        None => String::new(),
+    };
     rows.push(row("Rolling out", rollout, rolled_out.is_some()));
     let soak = match (done, deploy.policy.soak_seconds) {
         (Some(at), _) => clock(at),
         (None, 0) => "no soak here".into(),
         (None, seconds) => format!("{seconds} s without a restart"),
     };
-    rows.push(row("Verified", soak, done.is_some()));
-    if let Some(began) = at(|event| matches!(event, Event::RollbackBegan { .. })) {
+    if began_back.is_none() || rolled_out.is_some() {
+        rows.push(row("Verified", soak, done.is_some()));
+    }
+    if let Some(began) = began_back {
         let back = at(|event| matches!(event, Event::RolledBack));
         // It stopped before; this is where it stands now.
         let state = if back.is_some() { "done" } else { deploy.state.class() };

@@ -335,7 +335,10 @@ fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
     let wanted = wanted.max(ready);
     match deploy.action.change() {
         None if deploy.action.migration().is_some() => String::new(),
-        Some(change) => format!("{ready} of {wanted} pods on {}", change.version),
+        Some(change) => {
+            let version = &deploy.put_back().unwrap_or(change).version;
+            format!("{ready} of {wanted} pods on {version}")
+        }
         None => format!("{ready} of {wanted} pods ready"),
     }
 }
