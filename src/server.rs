@@ -13,6 +13,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -37,6 +38,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_BODY: usize = 256 * 1024;
 /// How long a page may take to begin; streams begin at once and may last.
 const PATIENCE: Duration = Duration::from_secs(30);
+const SET_CLOCK: Duration = Duration::from_secs(10);
 /// A client that sends nothing more of its form for this long is dropped.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -86,6 +88,8 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
 /// Everything a portal needs, connected. Tests build their own and drive it without a listener.
 pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     let db = db::connect(&config.database.url, config.database.max_connections).await?;
+    let clock = clock.corrected();
+    set_right(&db, &clock).await?;
     let clusters = Clusters::connect(&config.clusters).await?;
     let registry = Registry::new(&config.registry)?;
     let provider = Provider::new(&config)?;
@@ -122,9 +126,30 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         shutdown,
     });
     tokio::spawn(auth::session::forget_ended(app.clone()));
+    tokio::spawn(keep_right(app.clone()));
     tokio::spawn(metrics::keep_up(app.shutdown.clone()));
     catalogue::start(&app);
     Ok(app)
+}
+
+/// Gives the clock the database's time.
+async fn set_right(db: &PgPool, clock: &Clock) -> sqlx::Result<()> {
+    let now: jiff_sqlx::Timestamp = sqlx::query_scalar("select clock_timestamp()").fetch_one(db).await?;
+    if let Some(off) = clock.set_right(now.to_jiff()) {
+        tracing::warn!(
+            seconds = off.as_secs_f64(),
+            "this machine's clock differs from the database's, whose time is used"
+        );
+    }
+    Ok(())
+}
+
+async fn keep_right(app: App) {
+    let mut ticks = tokio::time::interval(SET_CLOCK);
+    while app.shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        // While the database is away the last correction stands.
+        let _ = set_right(&app.db, &app.clock).await;
+    }
 }
 
 /// Serves until the token is cancelled.

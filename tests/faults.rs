@@ -7,6 +7,8 @@
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use jiff::SignedDuration;
+use pilothouse::clock::Clock;
 use sqlx::PgPool;
 
 use crate::deploys::{Shop, generations, image, invariants_hold};
@@ -65,7 +67,8 @@ impl Watch {
     async fn begin() -> Self {
         // So that there is something to verify.
         let after_staging = "[[environment]]\nname = \"production\"";
-        let soaking = World::builder().replace(after_staging, &format!("soak = \"2s\"\n\n{after_staging}"));
+        let soaking = World::builder()
+            .replace(after_staging, &format!("soak = \"2s\"\nautomatic_rollback = true\n\n{after_staging}"));
         let shop = Shop::open_in(soaking).await;
         shop.world.app.shutdown.cancel();
         let (working, resting) = (shop.world.process().await, shop.world.process().await);
@@ -127,6 +130,73 @@ impl Watch {
             sqlx::query_scalar("select count(*) from releases").fetch_one(self.db()).await.unwrap();
         assert_eq!(usize::try_from(releases).unwrap(), deploys);
         invariants_hold(&self.shop).await;
+    }
+}
+
+/// A machine an hour ahead: what it carries on is judged by the database's time, as everywhere.
+#[tokio::test]
+async fn a_replica_whose_clock_is_an_hour_ahead_judges_as_the_others_do() {
+    let shop = Shop::open().await;
+    let (ahead, _) = shop.world.replica_at(Clock::Wrong(SignedDuration::from_hours(1))).await;
+    let maya = shop.maya().await;
+    for round in 0..rounds(4) {
+        let id = shop.deploy(&maya, "staging", GOOD[round % GOOD.len()]).await;
+        // With that clock the rollout would have had its ten minutes at the first look.
+        shop.ends_as(id, "succeeded").await;
+        assert_eq!(generations(&shop.staging).len(), round + 2);
+    }
+    let waits = shop.deploy(&maya, "production", "v1.1.0").await;
+    assert_eq!(shop.state(waits).await, "awaiting_approval");
+    invariants_hold(&shop).await;
+    ahead.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_for_a_while_holds_a_deploy_up_and_no_more() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let away = Duration::from_secs(if rounds(1) > 1 { 60 } else { 5 });
+    for (round, state) in ["applying", "rolling_out"].into_iter().enumerate() {
+        let id = shop.deploy(&maya, "staging", GOOD[round]).await;
+        let began = Instant::now();
+        while shop.state(id).await != state {
+            assert!(began.elapsed() < Duration::from_secs(60), "never {state}");
+        }
+        shop.world.database.go_away().await;
+        tokio::time::sleep(away).await;
+        shop.world.database.come_back().await;
+        shop.ends_as(id, "succeeded").await;
+        assert_eq!(
+            generations(&shop.staging).len(),
+            round + 2,
+            "not one write, with the database away while {state}"
+        );
+    }
+    invariants_hold(&shop).await;
+}
+
+#[tokio::test]
+async fn a_portal_killed_while_it_puts_something_back_is_followed_by_the_next_one() {
+    let mut watch = Watch::begin().await;
+    let good = watch.shop.deploy(&watch.maya(&watch.working).await, "staging", "v1.1.0").await;
+    watch.shop.ends_as(good, "succeeded").await;
+    for round in 0..rounds(2).div_ceil(4) {
+        let id = watch.shop.deploy(&watch.maya(&watch.working).await, "staging", "v1.3.0").await;
+        watch.until_in(id, "rolling_back").await;
+        tokio::time::sleep(Duration::from_micros(u64::from(rand_of(round)) % 30_000)).await;
+        watch.working.kill();
+        watch.resting.go_on();
+        watch.shop.ends_as(id, "rolled_back").await;
+        assert!(image(&watch.shop.staging).await.contains(":v1.1.0@"));
+        assert_eq!(
+            generations(&watch.shop.staging).len(),
+            2 + 2 * (round + 1),
+            "not one write there and one back"
+        );
+        invariants_hold(&watch.shop).await;
+        let next = watch.shop.world.process().await;
+        next.stop();
+        watch.working = std::mem::replace(&mut watch.resting, next);
     }
 }
 

@@ -87,12 +87,20 @@ impl World {
         self.replica_where("", "").await
     }
 
+    /// One on a machine whose clock is wrong.
+    pub async fn replica_at(&self, clock: Clock) -> (App, Browser) {
+        self.start_replica(self.configuration.clone(), clock).await
+    }
+
     /// One whose configuration has other text somewhere.
     pub async fn replica_where(&self, old: &str, new: &str) -> (App, Browser) {
         assert!(self.configuration.contains(old), "the configuration has no {old:?}");
-        let text = self.configuration.replace(old, new);
+        self.start_replica(self.configuration.replace(old, new), self.app.clock.clone()).await
+    }
+
+    async fn start_replica(&self, text: String, clock: Clock) -> (App, Browser) {
         let config = Config::parse("pilothouse.toml", &text, Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let app = server::build(config, self.app.clock.clone()).await.unwrap();
+        let app = server::build(config, clock).await.unwrap();
         let (listener, base) = listen().await;
         tokio::spawn(server::run(app.clone(), listener));
         (app, Browser::new(&base))
