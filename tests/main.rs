@@ -37,3 +37,4 @@ mod rights;
 mod rollbacks;
 mod sign_in;
 mod support;
+mod throughput;
