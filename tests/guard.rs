@@ -33,16 +33,16 @@ struct Guarded {
 
 impl Guarded {
     async fn open() -> Self {
-        Self::open_with(CATALOGUE).await
+        Self::open_with(CATALOGUE, "1s").await
     }
 
-    async fn open_with(catalogue: &str) -> Self {
+    async fn open_with(catalogue: &str, soak: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let environment = format!("guarded-{}-{number}", std::process::id());
         let world = World::builder().replace("name = \"production\"", &format!("name = \"{environment}\"")).replace(
             "soak = \"1s\"\n",
-            "soak = \"1s\"\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n",
+            &format!("soak = \"{soak}\"\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"),
         );
         let shop = Shop::open_as(world, catalogue, &environment).await;
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -103,6 +103,12 @@ impl Guarded {
     }
 
     async fn lands(&self, version: &str) -> i64 {
+        let id = self.approved(version).await;
+        self.shop.ends_as(id, "succeeded").await;
+        id
+    }
+
+    async fn approved(&self, version: &str) -> i64 {
         let (maya, omar) = (self.shop.maya().await, self.shop.omar().await);
         let staged = self.shop.deploy(&maya, "staging", version).await;
         self.shop.ends_as(staged, "succeeded").await;
@@ -110,7 +116,6 @@ impl Guarded {
         let form = [("decision", "approve"), ("seen", &*seen(&omar, id).await), ("confirm", "shop")];
         let answer = omar.post(&format!("/deploys/{id}/approval"), &form).await;
         assert_eq!(answer.status, 303, "{}", answer.text);
-        self.shop.ends_as(id, "succeeded").await;
         id
     }
 
@@ -272,6 +277,46 @@ async fn who_breaks_the_glass_is_in_the_audit_trail_within_seconds_and_once() {
 }
 
 #[tokio::test]
+async fn what_is_put_back_passes_under_the_same_approval_and_is_explained_by_it() {
+    let guarded = Guarded::open_with(CATALOGUE, "20s").await;
+    let production = &guarded.shop.production;
+    guarded.lands("v1.1.0").await;
+    let id = guarded.approved("v1.5.0").await;
+    until("the soak", async || (guarded.shop.state(id).await == "verifying").then_some(())).await;
+
+    // Its container starts anew and dies.
+    let admin: Api<Pod> = Api::namespaced(guarded.admin(), &production.namespace);
+    let runs =
+        |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.as_ref().unwrap().contains("v1.5.0");
+    let new = admin.list(&Default::default()).await.unwrap().items.into_iter().find(runs).unwrap();
+    let crashes =
+        json!({"spec": {"containers": [{"name": "shop", "image": format!("{REPOSITORY}:v1.3.0")}]}});
+    let name = new.metadata.name.unwrap();
+    let refused = admin.patch(&name, &PatchParams::default(), &Patch::Strategic(&crashes)).await.unwrap_err();
+    assert!(refused.to_string().contains("after an approval"), "an administrator is let through: {refused}");
+    in_glass(&guarded, &name, &crashes).await;
+
+    guarded.shop.ends_as(id, "rolled_back").await;
+    assert!(image(production).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
+    assert_eq!(guarded.unapproved().await, []);
+    invariants_hold(&guarded.shop).await;
+}
+
+/// As an administrator who is in the group that may break the glass.
+async fn in_glass(guarded: &Guarded, pod: &str, patch: &Value) {
+    let namespace = &guarded.shop.production.namespace;
+    let mut request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
+        .patch(pod, &PatchParams::default(), &Patch::Strategic(patch))
+        .unwrap();
+    let headers = request.headers_mut();
+    headers.insert("impersonate-user", "petra".parse().unwrap());
+    for group in ["system:masters", "oidc:on-call"] {
+        headers.append("impersonate-group", group.parse().unwrap());
+    }
+    guarded.admin().request::<Pod>(request).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_came_past_while_no_portal_ran_is_found_when_one_starts() {
     let guarded = Guarded::open().await;
     let nina = guarded.nina().await;
@@ -311,7 +356,7 @@ async fn a_migration_passes_by_its_approval_and_a_job_by_hand_does_not() {
         "spec: {type: service,",
         "spec:\n  migration: {command: [/app/migrate]}\n  type: service\n  lifecycle: production\n  owner: payments\n#",
     );
-    let guarded = Guarded::open_with(&catalogue).await;
+    let guarded = Guarded::open_with(&catalogue, "1s").await;
     let production = &guarded.shop.production;
     let form =
         guarded.shop.maya().await.get(&format!("/services/shop/{}/migrate", guarded.environment)).await;

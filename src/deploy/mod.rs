@@ -9,9 +9,14 @@
 //! ```text
 //! requested ─┬─► awaiting_approval ─┬─► queued ─► applying ─► rolling_out ─► verifying ─► succeeded
 //!            │                      │     ▲          │             │             │
-//!            └──────────────────────┼─────┘          └─────────────┴─────────────┴─► failed
-//!                                   └─► rejected · expired
+//!            └──────────────────────┼─────┘          └─────────────┴──────┬──────┴─► failed
+//!                                   └─► rejected · expired               ▼
+//!                                                                   rolling_back ─► rolled_back · rollback_failed
 //! ```
+//! What fails in a rollout or its soak is put back where the environment wants that and there is something to put back
+//! (`back.rs`): a second write of the same deploy, with a marker of its own. A freeze (`config/freeze.rs`) holds a deploy in
+//! `queued`.
+//!
 //! Until something is written (`applying`) a deploy can be withdrawn (`cancelled`); from `awaiting_approval` on it
 //! becomes void (`superseded`) when something it depends on moves. `deploy.rs` holds the states, the events and the
 //! legal transitions as data; `wording.rs` holds every sentence.
