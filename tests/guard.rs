@@ -278,7 +278,7 @@ async fn who_breaks_the_glass_is_in_the_audit_trail_within_seconds_and_once() {
 
 #[tokio::test]
 async fn what_is_put_back_passes_under_the_same_approval_and_is_explained_by_it() {
-    let guarded = Guarded::open_with(CATALOGUE, "20s").await;
+    let guarded = Guarded::open_with(CATALOGUE, "12s").await;
     let production = &guarded.shop.production;
     guarded.lands("v1.1.0").await;
     let id = guarded.approved("v1.5.0").await;

@@ -13,7 +13,7 @@ async fn open() -> Shop {
     let staging = "name = \"staging\"\n";
     let shop = Shop::open_in(World::builder().replace(
         &format!("{staging}cluster = \"dev\"\nnamespace = \"{{team}}-{{environment}}\"\n\n"),
-        &format!("{staging}cluster = \"dev\"\nnamespace = \"{{team}}-{{environment}}\"\nautomatic_rollback = true\nsoak = \"20s\"\n\n"),
+        &format!("{staging}cluster = \"dev\"\nnamespace = \"{{team}}-{{environment}}\"\nautomatic_rollback = true\nsoak = \"12s\"\n\n"),
     ))
     .await;
     let id = shop.deploy(&shop.maya().await, "staging", "v1.1.0").await;

@@ -169,7 +169,7 @@ pub async fn observe(
     tokio::time::timeout(CALL_TIMEOUT, read).await.unwrap_or(Err(Refusal::Timeout))
 }
 
-/// The newest lines of the Job's log; none where no container has run, or this person may not read it.
+/// The newest lines of the Job's log; none where no container has run or its log is gone, or this person may not read it.
 pub async fn last_lines(user: &UserClient, namespace: &str, observed: &ObservedJob) -> Option<LastLines> {
     let (instance, found) = instances(observed.pod()?).into_iter().next_back()?;
     let api = user.api::<Pod>(namespace);
@@ -184,7 +184,8 @@ pub async fn last_lines(user: &UserClient, namespace: &str, observed: &ObservedJ
         |line: &Arc<Line>| LastLine { at: line.at, level: line.level.name().into(), text: line.text() };
     let mut lines: Vec<LastLine> = newest.map(kept).collect();
     lines.reverse();
-    Some(LastLines { pod: instance.pod, lines })
+    // The log of a pod on its way out may be gone before the pod is: what was kept of it stays.
+    (!lines.is_empty()).then_some(LastLines { pod: instance.pod, lines })
 }
 
 impl ObservedJob {
