@@ -239,6 +239,9 @@ async fn healthz() -> &'static str {
 
 /// `GET /readyz`: what the portal needs is there; a line for each thing that is not.
 async fn readyz(State(app): State<App>) -> Response {
+    if app.shutdown.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping: ask another replica\n").into_response();
+    }
     let mut missing = Vec::new();
     if sqlx::query("select 1").execute(&app.db).await.is_err() {
         missing.push("database: does not answer".to_string());

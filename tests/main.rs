@@ -38,3 +38,4 @@ mod rollbacks;
 mod sign_in;
 mod support;
 mod throughput;
+mod upgrade;

@@ -1,12 +1,14 @@
 //! Connections, and how long a client may keep one waiting. `axum::serve` has no such limits: a client that never
 //! ends its headers, or never reads its answer, would hold a connection and its buffers for good.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +27,10 @@ pub struct Patience {
     pub headers: Duration,
     /// Without a byte being read of what was sent. Streams send a heartbeat, so theirs show, too.
     pub unread: Duration,
-    /// For open requests to end once the portal is asked to stop.
+    /// Once the portal is asked to stop: how long it still answers, each time with the word that this connection ends. So
+    /// nobody's next request meets a connection that closes, and who sends the requests has time to look elsewhere.
+    pub leaving: Duration,
+    /// For open requests to end after that.
     pub stopping: Duration,
 }
 
@@ -34,14 +39,19 @@ impl Default for Patience {
         Self {
             headers: Duration::from_secs(75),
             unread: Duration::from_secs(30),
+            leaving: Duration::from_secs(3),
             stopping: Duration::from_secs(20),
         }
     }
 }
 
-/// Serves until the token is cancelled, then lets open requests end.
+/// Serves until the token is cancelled, then says so to whoever asks, and lets open requests end.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, shutdown: CancellationToken) {
     let open = GracefulShutdown::new();
+    let mut gone = std::pin::pin!(async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(patience.leaving).await;
+    });
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -53,12 +63,20 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
                     continue;
                 }
             },
-            () = shutdown.cancelled() => break,
+            () = &mut gone => break,
         };
-        let router = router.clone();
+        let (router, leaves) = (router.clone(), shutdown.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request.map(Body::new))
+            let answer = router.clone().oneshot(request.map(Body::new));
+            let leaves = leaves.clone();
+            async move {
+                let mut answer = answer.await?;
+                if leaves.is_cancelled() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -85,7 +103,6 @@ fn timed(stream: TcpStream, patience: Patience) -> TimeoutStream<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
     use std::net::SocketAddr;
     use std::sync::Arc;
 
@@ -98,6 +115,7 @@ mod tests {
     const SHORT: Patience = Patience {
         headers: Duration::from_millis(200),
         unread: Duration::from_millis(200),
+        leaving: Duration::from_millis(50),
         stopping: Duration::from_millis(200),
     };
 

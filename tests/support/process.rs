@@ -71,6 +71,21 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// As an upgrade asks it to end: it answers until nobody asks any more.
+    pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    pub async fn ended(&mut self) {
+        for _ in 0..300 {
+            if self.child.try_wait().unwrap().is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it did not end within 30 s: {}", self.log());
+    }
+
     /// Not a single instruction more, until [`Process::go_on`].
     pub fn stop(&self) {
         self.signal("-STOP");
