@@ -352,15 +352,22 @@ async fn what_came_past_while_no_portal_ran_is_found_when_one_starts() {
 
 #[tokio::test]
 async fn a_migration_passes_by_its_approval_and_a_job_by_hand_does_not() {
-    let catalogue = CATALOGUE.replace(
-        "spec: {type: service,",
-        "spec:\n  migration: {command: [/app/migrate]}\n  type: service\n  lifecycle: production\n  owner: payments\n#",
-    );
+    let migration = json!({"command": ["/app"], "args": ["migrate", "pause=1s"], "deadline": "1m"});
+    let catalogue =
+        CATALOGUE.replace("owner: payments}", &format!("owner: payments, migration: {migration}}}"));
     let guarded = Guarded::open_with(&catalogue, "1s").await;
     let production = &guarded.shop.production;
-    let form =
-        guarded.shop.maya().await.get(&format!("/services/shop/{}/migrate", guarded.environment)).await;
+    let (maya, omar) = (guarded.shop.maya().await, guarded.shop.omar().await);
+    let path = format!("/services/shop/{}/migrate", guarded.environment);
+    let form = maya.get(&path).await;
     assert!(form.text.contains("Server-side dry run of the Job"), "{}", form.text);
+    let asked = maya.post(&path, &[("reason", "a test asks"), ("confirm", "shop")]).await;
+    assert_eq!(asked.status, 303, "{}", asked.text);
+    let id: i64 = asked.location().trim_start_matches("/deploys/").parse().unwrap();
+    let yes = [("decision", "approve"), ("seen", &*seen(&omar, id).await), ("confirm", "shop")];
+    let answer = omar.post(&format!("/deploys/{id}/approval"), &yes).await;
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    guarded.shop.ends_as(id, "succeeded").await;
 
     let job: Job = serde_json::from_value(json!({
         "metadata": {"name": "by-hand"},
@@ -372,6 +379,7 @@ async fn a_migration_passes_by_its_approval_and_a_job_by_hand_does_not() {
     let jobs = production.maya().api::<Job>(&production.namespace);
     let refused = jobs.create(&PostParams::default(), &job).await.unwrap_err().to_string();
     assert!(refused.contains("after an approval"), "{refused}");
+    assert_eq!(guarded.unapproved().await, []);
 }
 
 #[tokio::test]
