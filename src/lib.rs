@@ -33,6 +33,8 @@
 //! 4. `deploy/engine.rs` claims it, `deploy/look.rs` looks, `deploy/step.rs` decides, `deploy/act.rs` writes through
 //!    `kube/apply.rs` as the requester.
 //! 5. `kube/observe.rs`, `kube/rollout.rs` and `kube/diagnosis.rs` say how it goes; `deploy/show.rs` streams it to the page.
+//! 6. If it does not do, `deploy/back.rs` says what is put back. Where a guard holds, `guard/watch.rs` has seen the change as
+//!    well, and found the deploy that explains it.
 //!
 //! # From a cookie to a person
 //! `auth/sign_in.rs` → the provider → `auth/oidc.rs` (the token), `auth/claims.rs` (who that is to a cluster) →
