@@ -4,6 +4,7 @@
 
 mod freeze;
 mod machine;
+mod strategy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use self::freeze::{Freeze, Frozen};
 pub use self::machine::{Machine, Trust, is_safe};
+pub use self::strategy::{BlueGreen, CanaryStep, Pause, Strategy};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +203,14 @@ pub struct Environment {
     pub deadline: SignedDuration,
     /// Put the last good release back when a deploy fails. Default: in production.
     pub automatic_rollback: Option<bool>,
+    /// How a new version takes over, where the person who asks does not pick another way.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// The steps of a canary.
+    #[serde(default = "strategy::default_canary")]
+    pub canary: Vec<CanaryStep>,
+    #[serde(default)]
+    pub blue_green: BlueGreen,
     /// How long a request waits for approval.
     #[serde(default = "default_expires")]
     pub expires: SignedDuration,
@@ -527,6 +537,13 @@ impl Config {
                         "Give two dates, the later one in to; or two days of the week that differ.",
                     );
                 }
+            }
+            if let Some(mistake) = strategy::mistake(&environment.canary) {
+                check.add(
+                    name.span(),
+                    mistake,
+                    "Mend canary, for example [{ weight = 10, pause = \"5m\" }].",
+                );
             }
             if environment.guard.is_some() && environment.approvals == 0 {
                 check.add(

@@ -114,6 +114,7 @@ const ROWS: &[Row] = &[
         "/deploys/{deploy}/cancellation",
         [Refused, NotFound, Unmet, Answer, Unmet, Unmet], // who asked
     ),
+    row("POST /deploys/{id}/promotion", "/deploys/{deploy}/promotion", EMPTY), // it waits for nobody to go on
     // This deploy is no migration, so it has no log; that logs take a right of their own is tested in migrations.rs.
     row("GET /deploys/{id}/log", "/deploys/{deploy}/log", NO_LOG),
     row("GET /deploys/{id}/log/stream", "/deploys/{deploy}/log/stream", NO_LOG),
@@ -249,6 +250,7 @@ const ROWS: &[Row] = &[
         "{}",
         [Refused, NotFound, Refused, Answer, Refused, Refused], // who asked
     ),
+    json("POST /api/v1/deploys/{id}/promotion", "/api/v1/deploys/{deploy}/promotion", "{}", EMPTY),
     row("GET /api/v1/access-roles", "/api/v1/access-roles", PROGRAMS),
     row("GET /api/v1/access-requests", "/api/v1/access-requests", PROGRAMS), // without what they may not see
     json(

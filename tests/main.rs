@@ -36,6 +36,7 @@ mod registry;
 mod rights;
 mod rollbacks;
 mod sign_in;
+mod strategies;
 mod support;
 mod throughput;
 mod upgrade;

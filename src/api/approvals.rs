@@ -96,13 +96,15 @@ pub fn refuse_with(refusal: &Refusal, sentence: String) -> Refused {
         | Refusal::OwnPipeline
         | Refusal::Machine
         | Refusal::NotAnApprover(_)
-        | Refusal::NotYoursToCancel => Error::Forbidden(sentence).into(),
+        | Refusal::NotYoursToCancel
+        | Refusal::NotYoursToPromote(_) => Error::Forbidden(sentence).into(),
         Refusal::NotWaiting(_)
         | Refusal::Expired(_)
         | Refusal::DecidedAlready
         | Refusal::SeenOther
         | Refusal::TooLateToCancel(_)
-        | Refusal::TooLateToStop(_) => Error::Conflict(sentence).into(),
+        | Refusal::TooLateToStop(_)
+        | Refusal::NothingToPromote(_) => Error::Conflict(sentence).into(),
         Refusal::NoteNeeded => Refused::field("note", sentence),
         Refusal::NameNeeded(_) => Refused::field("confirm", sentence),
     }

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::ask::{Body, Caller, IdempotencyKey, Path};
 use super::problem::{Refused, Result};
-use super::types::{Deploy, FieldError, NewDeploy, NewMigration, NewRestart, NewRollback, NewScale};
+use super::types::{
+    Deploy, FieldError, NewDeploy, NewMigration, NewRestart, NewRollback, NewScale, Strategy,
+};
 use super::{deploys, draw};
 use crate::app::App;
 use crate::deploy::{
@@ -52,6 +54,7 @@ pub async fn deploy(
     let wanted = Wanted {
         version: Some(&new.version),
         take_over: new.take_over,
+        way: new.strategy.map(Strategy::way),
         reason: &new.reason,
         seen: new.digest.as_deref(),
         key: key.as_deref(),

@@ -19,7 +19,7 @@ use super::problem::{Refused, Result};
 use super::types::{Deploy, Page};
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor};
-use crate::deploy::{self, DeployId, Moves, Report, Which, visible, withdraw};
+use crate::deploy::{self, DeployId, Moves, Report, Which, go_on, visible, withdraw};
 use crate::events::Origin;
 
 /// As the person sees it; what is not theirs to see is not there.
@@ -162,7 +162,7 @@ impl Follow {
 
 /// Withdraw a deploy
 ///
-/// By who asked, while nothing was written.
+/// By who asked, while nothing was written. A migration that runs and a version that is tried beside what runs are stopped.
 #[utoipa::path(
     post,
     path = "/api/v1/deploys/{id}/cancellation",
@@ -177,6 +177,28 @@ pub async fn cancel(
     Path(id): Path<DeployId>,
 ) -> Result<Json<Deploy>> {
     match withdraw(&app, &caller.user, &origin, id).await? {
+        Ok(_) => Ok(Json(read(&app, &caller.user, id).await?)),
+        Err(refusal) => Err(refuse(&refusal)),
+    }
+}
+
+/// Let a deploy go on
+///
+/// A canary or blue-green that waits for a hand: by who asked, or by whoever could have approved it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/deploys/{id}/promotion",
+    tag = "Deploys",
+    params(("id" = i64, Path, description = "Its number")),
+    responses((status = 200, description = "It goes on", body = Deploy))
+)]
+pub async fn promote(
+    State(app): State<App>,
+    caller: Caller,
+    origin: Origin,
+    Path(id): Path<DeployId>,
+) -> Result<Json<Deploy>> {
+    match go_on(&app, &caller.user, &origin, id).await? {
         Ok(_) => Ok(Json(read(&app, &caller.user, id).await?)),
         Err(refusal) => Err(refuse(&refusal)),
     }

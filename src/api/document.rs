@@ -48,6 +48,7 @@ use crate::auth;
         deploys::show,
         deploys::events,
         deploys::cancel,
+        deploys::promote,
         approvals::inbox,
         approvals::decide,
         access::roles,

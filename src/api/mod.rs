@@ -60,6 +60,7 @@ pub fn routes() -> Routes {
         .get("/api/v1/approvals", Api(Read), approvals::inbox)
         .post("/api/v1/deploys/{id}/decision", Api(Approve), approvals::decide)
         .post("/api/v1/deploys/{id}/cancellation", Api(Deploy), deploys::cancel)
+        .post("/api/v1/deploys/{id}/promotion", Api(Deploy), deploys::promote)
         .get("/api/v1/access-roles", Api(Read), access::roles)
         .get("/api/v1/access-requests", Api(Read), access::list)
         .post("/api/v1/access-requests", Api(Deploy), access::ask)

@@ -11,7 +11,7 @@ use super::answer::tagged;
 use super::ask::{self, Asked, Path};
 use super::draw;
 use super::problem::{Refused, Result};
-use super::types::{Page, Plan, Status, Version};
+use super::types::{Page, Plan, Status, Strategy, Version};
 use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::catalogue::view;
@@ -93,6 +93,8 @@ pub struct Choice {
     /// As if the image field were taken over from its owner.
     #[serde(default)]
     take_over: bool,
+    /// `rolling`, `blue-green` or `canary`. Absent: as the environment has it.
+    strategy: Option<Strategy>,
 }
 
 /// What a deploy would do
@@ -118,7 +120,12 @@ pub async fn plan(
 ) -> Result<Json<Plan>> {
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
-    let wish = Wish { version: Some(&choice.version), take_over: choice.take_over, release: None };
+    let wish = Wish {
+        version: Some(&choice.version),
+        take_over: choice.take_over,
+        way: choice.strategy.map(Strategy::way),
+        release: None,
+    };
     let plan = deploy::plan(&app, &user, service, environment, &wish).await?;
     Ok(Json(draw::plan(plan)))
 }

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::config;
+
 pub use crate::auth::{AccessToken, DeviceCode, OauthError, Scope};
 pub use crate::kube::Health;
 
@@ -225,6 +227,38 @@ pub struct Check {
     pub help: Option<String>,
 }
 
+/// How a new version takes over from the one that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Pod by pod.
+    Rolling,
+    /// All of it beside what runs, then all traffic at once.
+    BlueGreen,
+    /// A growing share beside what runs.
+    Canary,
+}
+
+impl Strategy {
+    pub fn way(self) -> config::Strategy {
+        match self {
+            Self::Rolling => config::Strategy::Rolling,
+            Self::BlueGreen => config::Strategy::BlueGreen,
+            Self::Canary => config::Strategy::Canary,
+        }
+    }
+}
+
+impl From<config::Strategy> for Strategy {
+    fn from(way: config::Strategy) -> Self {
+        match way {
+            config::Strategy::Rolling => Self::Rolling,
+            config::Strategy::BlueGreen => Self::BlueGreen,
+            config::Strategy::Canary => Self::Canary,
+        }
+    }
+}
+
 /// What a deploy would do, before anybody asks for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
@@ -234,6 +268,9 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
     pub replaces: String,
+    /// Absent where there is one way only: nothing runs yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// How many other people have to approve.
     pub approvals: u32,
     pub approvers: Vec<String>,
@@ -264,6 +301,9 @@ pub struct NewDeploy {
     /// Agree to take the image field over from its owner, once.
     #[serde(default)]
     pub take_over: bool,
+    /// How it takes over. Absent: as the environment has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// The digest of the plan that was looked at. Absent: whatever the checks find now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -335,7 +375,7 @@ pub struct Deploy {
     pub environment: String,
     pub namespace: String,
     /// requested, awaiting_approval, queued, applying, rolling_out, verifying, succeeded, rejected, cancelled, expired,
-    /// superseded, failed; after a failure also rolling_back, rolled_back, rollback_failed.
+    /// superseded, failed; shifting before applying for blue-green and canary; after a failure also rolling_back, rolled_back, rollback_failed.
     pub state: String,
     /// Whether anything can still happen to it.
     pub ended: bool,
@@ -348,6 +388,15 @@ pub struct Deploy {
     pub image_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// Of a deploy: how the new version takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// Per cent of the traffic that the new version really gets, while it stands beside the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u8>,
+    /// Somebody has to say that it goes on: POST its `promotion`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_promotion: bool,
     pub requester: String,
     pub reason: String,
     /// What an approval is bound to; given back as `seen`.

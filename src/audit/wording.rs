@@ -37,6 +37,8 @@ pub fn did(action: &str) -> String {
         "token.reuse" => "Used a replaced token again: the program was signed out",
         "token.end_by_provider" => "Lost a token by a sign-out at the identity provider",
         "groups.change" => "Is in other groups now",
+        "deploy.promote" => "Let a new version go on",
+        "deploy.stop" => "Stopped a new version",
         "guard.unapproved" => "Changed what runs, without an approval",
         "logs.read" => "Read logs",
         "logs.download" => "Downloaded logs",
@@ -52,9 +54,8 @@ pub fn outcome(outcome: &str) -> (&'static str, String) {
         "done" | "ok" | "succeeded" => ("ok", "Done"),
         "awaiting_approval" => ("hold", "Waiting"),
         "requested" | "queued" => ("idle", "Queued"),
-        "applying" | "rolling_out" | "verifying" | "rolling_back" | "granting" | "ending" | "due" => {
-            ("prog", "Running")
-        }
+        "shifting" | "applying" | "rolling_out" | "verifying" | "rolling_back" | "granting" | "ending"
+        | "due" => ("prog", "Running"),
         "refused" | "denied" => ("bad", "Refused"),
         "rejected" => ("bad", "Rejected"),
         "failed" => ("bad", "Failed"),

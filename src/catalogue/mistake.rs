@@ -57,6 +57,7 @@ pub enum Mistake {
     LabelValue { key: String },
     Tier { given: String },
     Address { field: String, given: String },
+    Smoke { given: String },
     Reference { field: String, given: String },
     ReferenceNoKind { field: String, given: String },
     Duplicate { reference: String, file: Arc<str>, line: u32 },

@@ -6,9 +6,12 @@ use super::entity::{self, EntityRef, Field, KINDS, NotARef, Shape};
 use super::migration;
 use super::mistake::{Mistake, Problem, Severity, nearest};
 use super::run;
+use super::service::smoke_request;
 use super::yaml::{self, Key, Node, Place, Value};
 
 /// Key of the label that says how much a service matters.
+/// Annotation: what a new pod is asked before it is believed, see [`super::service::smoke_request`].
+pub const SMOKE: &str = "pilothouse.dev/smoke";
 pub const TIER: &str = "pilothouse.dev/tier";
 /// No file needs more, and an attacker's should not fill the memory.
 const MAX_DOCUMENTS: usize = 50_000;
@@ -211,8 +214,12 @@ impl Check<'_> {
         let Some(node) = metadata.get("annotations").filter(|node| node.value != Value::Null) else { return };
         for (key, value) in self.map(node, "metadata.annotations").unwrap_or_default() {
             self.key("metadata.annotations", key);
-            if value.text().is_none() {
-                self.wrong_type(value, &format!("metadata.annotations.{}", key.name), "a text");
+            match value.text() {
+                None => self.wrong_type(value, &format!("metadata.annotations.{}", key.name), "a text"),
+                Some(smoke) if key.name == SMOKE && smoke_request(smoke).is_none() => {
+                    self.add(value.at, Mistake::Smoke { given: smoke.into() });
+                }
+                Some(_) => {}
             }
         }
     }
@@ -516,6 +523,10 @@ mod tests {
             (
                 component("{name: x, annotations: {a/b/c: d}}", good),
                 "3:35 \"a/b/c\" can’t be a key in metadata.annotations",
+            ),
+            (
+                component("{name: x, annotations: {pilothouse.dev/smoke: healthz}}", good),
+                "3:57 metadata.annotations.pilothouse.dev/smoke \"healthz\" is not a path to ask",
             ),
             (
                 component("{name: x, annotations: {a: true}}", good),

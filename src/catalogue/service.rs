@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::parse::SMOKE;
+
 /// A Component of the catalogue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Service {
@@ -32,6 +34,28 @@ pub struct Service {
     pub run: Option<Box<Run>>,
     /// How its database is brought to what a version expects.
     pub migration: Option<Box<Migration>>,
+}
+
+impl Service {
+    /// What a new pod is asked before it is believed: port, if not its own, and path.
+    pub fn smoke(&self) -> Option<(Option<u16>, &str)> {
+        smoke_request(self.annotations.get(SMOKE)?)
+    }
+}
+
+/// `/healthz`, or with a port `:8081/healthz`. None: it is neither.
+pub fn smoke_request(text: &str) -> Option<(Option<u16>, &str)> {
+    let (port, path) = match text.strip_prefix(':') {
+        Some(rest) => {
+            let (port, _) = rest.split_once('/')?;
+            (Some(port.parse::<u16>().ok().filter(|port| *port > 0)?), &rest[port.len()..])
+        }
+        None => (None, text),
+    };
+    let plain = |c: char| c.is_ascii_graphic() && c != '#' && c != '\\';
+    let is_path =
+        path.starts_with('/') && path.chars().all(plain) && !path.split('/').any(|part| part == "..");
+    is_path.then_some((port, path))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,4 +147,18 @@ pub struct RunOverride {
     pub replicas: Option<u32>,
     pub min: Option<u32>,
     pub max: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smoke_request_is_a_path_and_maybe_a_port() {
+        assert_eq!(smoke_request("/healthz?full=1"), Some((None, "/healthz?full=1")));
+        assert_eq!(smoke_request(":8081/healthz"), Some((Some(8081), "/healthz")));
+        for odd in ["healthz", ":0/x", ":8081", ":http/x", "/a/../../secrets", "/a b", "", "/x#y"] {
+            assert_eq!(smoke_request(odd), None, "{odd:?}");
+        }
+    }
 }

@@ -37,6 +37,9 @@ impl Mistake {
             Self::LabelKey { field, given } => format!("{given:?} can’t be a key in {field}"),
             Self::LabelValue { key } => format!("the value of the label {key} can’t be one"),
             Self::Tier { given } => format!("the tier {given:?} is not 0, 1, 2 or 3"),
+            Self::Smoke { given } => {
+                format!("metadata.annotations.pilothouse.dev/smoke {given:?} is not a path to ask")
+            }
             Self::Address { field, given } => format!("{field} {given:?} is not an http or https address"),
             Self::Reference { field, given } => format!("{field} {given:?} names no entity"),
             Self::ReferenceNoKind { field, given } => format!("{field} {given:?} doesn’t say of which kind"),
@@ -149,6 +152,7 @@ impl Mistake {
             Self::Tier { .. } => {
                 "0 is customer critical, 1 important, 2 internal, 3 the rest. Put it in quotes.".into()
             }
+            Self::Smoke { .. } => "Write a path such as /healthz, or with a port :8081/healthz.".into(),
             Self::Address { .. } => "Write the whole address, beginning with https://.".into(),
             Self::Reference { .. } => "Write name, kind:name or kind:namespace/name.".into(),
             Self::ReferenceNoKind { given, .. } => format!("Write component:{given} or resource:{given}."),
@@ -274,7 +278,8 @@ pub fn happened(entry: &Entry) -> (String, String, String) {
             (String::new(), what, format!(" asked for by {by}, {have} of {needed} approvals"))
         }
         State::Requested | State::Queued => (String::new(), what, format!(" asked for by {by}, queued")),
-        State::Applying { .. }
+        State::Shifting { .. }
+        | State::Applying { .. }
         | State::RollingOut { .. }
         | State::Verifying { .. }
         | State::RollingBack { .. } => {

@@ -8,7 +8,7 @@ use super::change::Target;
 use super::failure::{Exit, Failure};
 use super::print::{note, say};
 use super::{ask, complete, wording};
-use crate::api::types::{Deploy, NewDeploy, Page, Plan, Version};
+use crate::api::types::{Deploy, NewDeploy, Page, Plan, Strategy, Version};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -22,6 +22,9 @@ pub struct Arguments {
     /// Agrees to take the image field over from whoever holds it, once.
     #[arg(long)]
     take_over: bool,
+    /// How it takes over from what runs. Without it: as the environment has it.
+    #[arg(long, value_enum)]
+    strategy: Option<Strategy>,
     #[command(flatten)]
     because: Because,
     #[command(flatten)]
@@ -47,8 +50,13 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
             }
         },
     };
-    let wanted =
-        NewDeploy { version, reason: arguments.because.reason, take_over: arguments.take_over, digest: None };
+    let wanted = NewDeploy {
+        version,
+        reason: arguments.because.reason,
+        take_over: arguments.take_over,
+        strategy: arguments.strategy,
+        digest: None,
+    };
     let deploy = request(&target, wanted, arguments.agreed.yes).await?;
     target.watch(deploy, &arguments.watching).await
 }

@@ -39,6 +39,7 @@ mod pick;
 mod portal;
 mod print;
 mod progress;
+mod promote;
 mod refresh;
 mod reject;
 mod restart;
@@ -98,6 +99,8 @@ pub enum Verb {
     Approve(approve::Arguments),
     /// Rejects somebody else's deploy.
     Reject(reject::Arguments),
+    /// Lets a canary or blue-green deploy go on that waits for somebody to say so.
+    Promote(promote::Arguments),
     /// Asks for a right in a namespace for a while, and decides on what others ask for.
     #[command(subcommand)]
     Access(access::Verb),
@@ -146,6 +149,7 @@ async fn dispatch(verb: Verb, globals: &Globals, command: clap::Command) -> Resu
         Verb::Inbox => inbox::run(globals).await,
         Verb::Approve(arguments) => approve::run(arguments, globals).await,
         Verb::Reject(arguments) => reject::run(arguments, globals).await,
+        Verb::Promote(arguments) => promote::run(arguments, globals).await,
         Verb::Access(verb) => access::run(verb, globals).await,
         Verb::Open(arguments) => open::run(arguments, globals).await,
         Verb::Api(arguments) => api::run(arguments, globals).await,

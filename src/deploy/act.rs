@@ -1,11 +1,15 @@
-//! Writing a deploy into the cluster, as the person who asked. One generation-changing write per deploy, safe to
-//! repeat, and never onto something newer than what was looked at.
+//! Writing a deploy into the cluster, as the person who asked. One generation-changing write of the workload per deploy
+//! (and one more where it is put back), safe to repeat, and never onto something newer than what was looked at.
 
-use super::deploy::{Action, Deploy, Event, ImageChange, Size, State};
+use serde_json::Value;
+
+use super::deploy::{Action, Deploy, Event, ImageChange, Size, Stage, State};
 use super::look::{self, Look};
+use super::shift::watched_until;
+use super::strategy::{self, Beside, Strategy};
 use crate::app::App;
 use crate::kube::apply::{self, Applied, Fence, Marks};
-use crate::kube::{Refusal, UserClient, job};
+use crate::kube::{self, Refusal, UserClient, job};
 
 /// How a write ended.
 pub enum Wrote {
@@ -27,6 +31,13 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
     if let State::RollingBack { to, .. } = &deploy.state {
         return match images(&user, deploy, to, &deploy.back_marker(), seen, fence).await {
             Ok(applied) => Wrote::Done(Event::WrittenBack { generation: applied.generation }),
+            Err(refusal) if refusal.retryable() => Wrote::Unknown(refusal.sentence()),
+            Err(refusal) => Wrote::Refused(refusal.sentence()),
+        };
+    }
+    if let State::Shifting { step, stage, .. } = &deploy.state {
+        return match beside(&user, app, deploy, *step, stage, fence).await {
+            Ok(event) => Wrote::Done(event),
             Err(refusal) if refusal.retryable() => Wrote::Unknown(refusal.sentence()),
             Err(refusal) => Wrote::Refused(refusal.sentence()),
         };
@@ -68,6 +79,65 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
     }
 }
 
+/// The next write of a version that proves itself beside what runs: its pods, then the traffic.
+async fn beside(
+    user: &UserClient,
+    app: &App,
+    deploy: &Deploy,
+    step: usize,
+    stage: &Stage,
+    fence: &impl Fence,
+) -> Result<Event, Refusal> {
+    let namespace = &deploy.place.namespace;
+    let (Some(change), Some(beside)) = (deploy.action.change(), deploy.beside()) else {
+        return Err(Refusal::Invalid { fields: Vec::new(), message: "nothing stands beside it".into() });
+    };
+    if !matches!(stage, Stage::Sizing) {
+        let to = (beside.label.as_str(), beside.value.as_str());
+        kube::beside::lead(user, namespace, &beside.services, to, fence).await?;
+        if let Some(autoscaler) = &beside.autoscaler {
+            kube::beside::retarget(user, namespace, autoscaler, &beside.name, fence).await?;
+        }
+        return Ok(Event::Switched { until: watched_until(deploy, app.clock.now()) });
+    }
+    let gone = || Refusal::NotFound { kind: "Deployment".into(), name: change.workload.clone() };
+    let live = kube::beside::live(user, namespace, &change.workload).await?.ok_or_else(gone)?;
+    let running = live["spec"]["replicas"].as_i64().and_then(|now| i32::try_from(now).ok()).unwrap_or(1);
+    let pods = change.strategy.pods(step, running);
+    let object = strategy::track(change, beside, namespace, &live, pods);
+    let applied = kube::beside::apply(user, &object, &marks(deploy, deploy.beside_marker()), fence).await?;
+    Ok(Event::BesideWritten { generation: applied.generation, pods })
+}
+
+/// Takes away what the deploy made and what is not needed any more, as the person who asked: a migration's Job, or what
+/// stands beside the workload, once the traffic is back. What is gone already is fine.
+pub async fn take_away(app: &App, deploy: &Deploy, fence: &impl Fence) -> Result<(), Refusal> {
+    if deploy.action.migration().is_some() {
+        return stop(app, deploy).await;
+    }
+    let Some(beside) = deploy.beside() else { return Ok(()) };
+    let user =
+        look::client(app, deploy).map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
+    let (namespace, workload) = (&deploy.place.namespace, deploy.action.workload());
+    if let (Some(Strategy::BlueGreen { .. }), Some(was)) =
+        (deploy.action.change().map(|change| &change.strategy), &beside.was)
+    {
+        kube::beside::lead(&user, namespace, &beside.services, (&beside.label, was), fence).await?;
+        if let Some(autoscaler) = &beside.autoscaler {
+            kube::beside::retarget(&user, namespace, autoscaler, workload, fence).await?;
+        }
+    }
+    kube::beside::delete(&user, namespace, &beside.name, workload, fence).await
+}
+
+/// What [`take_away`] takes away, for people.
+pub fn made_beside(deploy: &Deploy) -> String {
+    match deploy.beside() {
+        Some(beside) => format!("The Deployment {}", beside.name),
+        None => format!("Its Job {}", deploy.job_name().unwrap_or_default()),
+    }
+}
+
 /// Takes a migration's Job away, as the person who asked. What is gone already is fine.
 pub async fn stop(app: &App, deploy: &Deploy) -> Result<(), Refusal> {
     let Some(name) = deploy.job_name() else { return Ok(()) };
@@ -82,6 +152,11 @@ pub async fn stop(app: &App, deploy: &Deploy) -> Result<(), Refusal> {
     }
 }
 
+fn marks(deploy: &Deploy, marker: String) -> Marks {
+    let approval = (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone());
+    Marks { deploy: Some(marker), approval }
+}
+
 async fn images(
     user: &UserClient,
     deploy: &Deploy,
@@ -90,12 +165,19 @@ async fn images(
     seen: &Look,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    let marks = Marks {
-        deploy: Some(marker.into()),
-        approval: (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone()),
+    let marks = marks(deploy, marker.into());
+    // Until the workload runs it, the traffic stays where it is.
+    let green = match deploy.action.change().map(|change| &change.strategy) {
+        Some(Strategy::BlueGreen { beside, .. }) => Some(beside),
+        Some(Strategy::Rolling | Strategy::Canary { .. }) | None => None,
     };
+    if let Some(beside) = green.filter(|beside| beside.autoscaler.is_some()) {
+        as_large(user, deploy, change, beside, fence).await?;
+    }
     if change.is_managed() {
-        let applied = apply::apply_managed(user, &change.objects, &marks, fence).await?;
+        let objects = green.map(|beside| strategy::while_green(&change.objects, beside));
+        let objects = objects.as_ref().unwrap_or(&change.objects);
+        let applied = apply::apply_managed(user, objects, &marks, fence).await?;
         let gone = || Refusal::NotFound { kind: "Deployment".into(), name: change.workload.clone() };
         return applied.into_iter().find(|object| object.kind == "Deployment").ok_or_else(gone);
     }
@@ -111,6 +193,28 @@ async fn images(
         }
         None => apply::set_images(user, namespace, workload, &images, replaces, &marks, fence).await,
     }
+}
+
+/// The autoscaler has sized what stands beside while it had the traffic. The workload gets as many pods before the
+/// traffic comes back: nobody else sets its size meanwhile.
+async fn as_large(
+    user: &UserClient,
+    deploy: &Deploy,
+    change: &ImageChange,
+    beside: &Beside,
+    fence: &impl Fence,
+) -> Result<(), Refusal> {
+    let namespace = &deploy.place.namespace;
+    let size = |found: Option<Value>| {
+        let replicas = found.and_then(|found| found["spec"]["replicas"].as_i64());
+        replicas.and_then(|replicas| i32::try_from(replicas).ok()).unwrap_or(1)
+    };
+    let now = size(kube::beside::live(user, namespace, &change.workload).await?);
+    let needed = size(kube::beside::live(user, namespace, &beside.name).await?);
+    if needed > now {
+        apply::scale(user, namespace, &change.workload, now, needed, fence).await?;
+    }
+    Ok(())
 }
 
 async fn scale(

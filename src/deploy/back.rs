@@ -2,6 +2,7 @@
 //! change of the same deploy, in the requester's name and under the same approval.
 
 use super::deploy::{Action, Deploy, ImageChange};
+use super::strategy::Strategy;
 
 /// What to put back if this deploy fails: the newest release of its target, whose soak passed; where the portal knows
 /// none, what it replaced. None: there is nothing to go back to, or a rollback is what failed.
@@ -20,6 +21,7 @@ pub fn target(deploy: &Deploy, last_good: Option<&ImageChange>) -> Option<ImageC
         replaces: change.images.clone(),
         replaces_version: change.version.clone(),
         take_over: None,
+        strategy: Strategy::Rolling,
         ..before
     })
 }
@@ -57,6 +59,7 @@ mod tests {
             replaces_version: replaces.into(),
             objects: Vec::new(),
             take_over: Some("kubectl".into()),
+            strategy: Strategy::Rolling,
         }
     }
 

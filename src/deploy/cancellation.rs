@@ -1,11 +1,12 @@
-//! Withdrawing a deploy while nothing was written: afterwards there is nothing to take back but by rolling back. Only a
-//! migration can be stopped while it runs, by taking its Job away.
+//! Withdrawing a deploy while nothing was written: afterwards there is nothing to take back but by rolling back. Two things
+//! can be stopped while they run: a migration, by taking its Job away, and a version that is tried beside what runs, which
+//! the engine takes away.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::deploy::{Deploy, DeployId, Event};
+use super::deploy::{Deploy, DeployId, Event, State as At};
 use super::gates::{self, Refusal};
 use super::{act, show, store};
 use crate::app::App;
@@ -57,9 +58,10 @@ pub async fn withdraw(
         return Ok(Err(refusal));
     }
 
-    let (event, action) = match deploy.runs_a_job() {
-        true => (Event::Stopped, "migrate.stop"),
-        false => (Event::Cancelled, "deploy.cancel"),
+    let (event, action) = match &deploy.state {
+        _ if deploy.runs_a_job() => (Event::Stopped, "migrate.stop"),
+        At::Shifting { .. } => (Event::Stopped, "deploy.stop"),
+        _ => (Event::Cancelled, "deploy.cancel"),
     };
     store::record(&mut tx, &mut deploy, &user.name, &event, now).await?;
     let entry = Entry {

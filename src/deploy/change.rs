@@ -25,7 +25,6 @@ use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
 use crate::config::Environment;
 use crate::events::Origin;
-use crate::kube::dry_run;
 use crate::kube::ownership::{self, ReplicasOwner};
 use crate::kube::{Target, UserClient, Wanted};
 use crate::web::diff::Diff;
@@ -471,13 +470,8 @@ impl Draft {
             Size::Replicas { replicas } => *replicas,
             Size::Autoscaler { max, .. } => *max,
         };
-        let Some(spec) = deployment.spec.as_ref().filter(|_| most > replicas) else { return };
-        let pod = dry_run::with_defaults(spec.template.clone(), limits);
-        let short = dry_run::quota_after(quotas, &pod, most - replicas);
-        self.checks.push(match short.first() {
-            None => Check::ok("The quota leaves room", format!("For {} more pods", most - replicas)),
-            Some(short) => Check::bad("Not enough quota", short.sentence(&self.place.namespace), None),
-        });
+        let namespace = self.place.namespace.as_str();
+        self.checks.extend(plan::room(deployment, most - replicas, quotas, limits, namespace));
     }
 
     fn budgets(&mut self, budgets: &[PodDisruptionBudget], deployment: &Deployment, to: Option<&Size>) {
@@ -526,7 +520,8 @@ async fn roll_back_draft(
         |version| releases.iter().find(|release| release.version == version).map(|release| release.id);
     let wanted = input.release.or_else(|| named.map_or(last_good, of_version));
     let release = releases.iter().find(|release| Some(release.id) == wanted).cloned();
-    let wish = Wish { version: None, take_over: input.take_over.is_some(), release: release.as_ref() };
+    let wish =
+        Wish { version: None, take_over: input.take_over.is_some(), way: None, release: release.as_ref() };
     let mut plan = plan::plan(app, user, service, environment, &wish).await?;
     if release.is_none() {
         let what = named.map_or("There is nothing but what runs now.".into(), |version| {

@@ -35,7 +35,7 @@ async fn query(app: &App, person: &Person) -> sqlx::Result<(i64, i64)> {
     let row = sqlx::query!(
         r#"
         select
-            count(*) filter (where state in ('applying', 'rolling_out', 'verifying', 'rolling_back')) as "running!",
+            count(*) filter (where state in ('shifting', 'applying', 'rolling_out', 'verifying', 'rolling_back')) as "running!",
             count(*) filter (
                 where state = 'awaiting_approval'
                   and policy -> 'approvers' ?| $3

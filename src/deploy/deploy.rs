@@ -11,6 +11,7 @@ use sha2::Digest as _;
 
 use super::migration::Migration;
 use super::step::Note;
+use super::strategy::{Beside, Strategy};
 use crate::auth::Person;
 use crate::config::Environment;
 use crate::kube::PodState;
@@ -140,6 +141,9 @@ pub struct ImageChange {
     /// The field manager whose image field was taken over, as agreed on the form.
     #[serde(default)]
     pub take_over: Option<String>,
+    /// How it takes over. Absent in what is stored: rolling.
+    #[serde(default, skip_serializing_if = "Strategy::is_rolling")]
+    pub strategy: Strategy,
 }
 
 impl ImageChange {
@@ -230,6 +234,17 @@ pub enum State {
         expires: Timestamp,
     },
     Queued,
+    /// Blue-green and canary: the new version proves itself beside what runs, which is not touched yet.
+    Shifting {
+        /// Of this stage.
+        since: Timestamp,
+        /// Which step of a canary; 0 for blue-green.
+        step: usize,
+        stage: Stage,
+        /// Who stopped it; what stands beside is on its way out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped_by: Option<String>,
+    },
     /// Recorded before anything is written to the cluster: from here on it can't be cancelled.
     Applying {
         since: Timestamp,
@@ -285,6 +300,31 @@ pub enum State {
     },
 }
 
+/// How far a step of [`State::Shifting`] is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Stage {
+    /// The second Deployment is about to get its size.
+    Sizing,
+    /// Its pods start.
+    Starting { written: Written },
+    /// They are ready, and watched until then. None: until a person says to go on.
+    Holding { written: Written, until: Option<Timestamp> },
+    /// Blue-green: it has all the traffic, and is watched until then.
+    Switched { written: Written, until: Timestamp },
+}
+
+impl Stage {
+    pub fn written(&self) -> Option<&Written> {
+        match self {
+            Self::Sizing => None,
+            Self::Starting { written } | Self::Holding { written, .. } | Self::Switched { written, .. } => {
+                Some(written)
+            }
+        }
+    }
+}
+
 /// What our write left in the cluster, to recognise it by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
@@ -301,6 +341,7 @@ impl State {
             Self::Requested => "requested",
             Self::AwaitingApproval { .. } => "awaiting_approval",
             Self::Queued => "queued",
+            Self::Shifting { .. } => "shifting",
             Self::Applying { .. } => "applying",
             Self::RollingOut { .. } => "rolling_out",
             Self::Verifying { .. } => "verifying",
@@ -329,6 +370,7 @@ impl State {
             Self::Requested
             | Self::AwaitingApproval { .. }
             | Self::Queued
+            | Self::Shifting { .. }
             | Self::Applying { .. }
             | Self::RollingOut { .. }
             | Self::Verifying { .. }
@@ -339,7 +381,8 @@ impl State {
     /// Whether its write may stand in the cluster.
     pub fn may_have_written(&self) -> bool {
         match self {
-            Self::Applying { .. }
+            Self::Shifting { .. }
+            | Self::Applying { .. }
             | Self::RollingOut { .. }
             | Self::Verifying { .. }
             | Self::Succeeded
@@ -366,7 +409,8 @@ impl State {
     pub fn is_active(&self) -> bool {
         matches!(
             self,
-            Self::Applying { .. }
+            Self::Shifting { .. }
+                | Self::Applying { .. }
                 | Self::RollingOut { .. }
                 | Self::Verifying { .. }
                 | Self::RollingBack { .. }
@@ -378,7 +422,8 @@ impl State {
         const LEGAL: &[(&str, &[&str])] = &[
             ("requested", &["awaiting_approval", "queued"]),
             ("awaiting_approval", &["queued", "rejected", "cancelled", "expired", "superseded"]),
-            ("queued", &["applying", "cancelled", "superseded", "failed"]),
+            ("queued", &["shifting", "applying", "cancelled", "superseded", "failed"]),
+            ("shifting", &["shifting", "applying", "failed", "superseded"]),
             ("applying", &["rolling_out", "failed", "superseded"]),
             (
                 "rolling_out",
@@ -425,6 +470,29 @@ pub enum Event {
         marked: bool,
         took_over: Option<String>,
     },
+    /// Blue-green and canary: the second Deployment comes first.
+    ShiftBegan,
+    /// It has its size for this step.
+    BesideWritten {
+        generation: i64,
+        pods: i32,
+    },
+    /// Its pods are ready. `until` None: a person has to say to go on.
+    BesideReady {
+        until: Option<Timestamp>,
+    },
+    /// A person says to go on.
+    WentOn,
+    /// On to this step of a canary, or the same step once more because the workload grew.
+    StepTaken {
+        step: usize,
+    },
+    /// Blue-green: all the traffic goes to the new version.
+    Switched {
+        until: Timestamp,
+    },
+    /// It proved itself: the workload gets it now.
+    Promoted,
     /// A milestone on the way ("first new pod ready"); leaves the state as it is.
     Noted {
         text: String,
@@ -432,7 +500,7 @@ pub enum Event {
     RolledOut {
         soak_until: Timestamp,
     },
-    /// A person ends a migration that runs.
+    /// A person ends a migration that runs, or what stands beside the workload.
     Stopped,
     Succeeded,
     Failed {
@@ -468,16 +536,61 @@ pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option
         Event::Cancelled => State::Cancelled { by: actor.into() },
         Event::Expired => State::Expired,
         Event::Superseded { why } => State::Superseded { why: why.clone() },
-        Event::Started => State::Applying { since: at },
+        Event::Started | Event::Promoted => State::Applying { since: at },
+        Event::ShiftBegan => State::Shifting { since: at, step: 0, stage: Stage::Sizing, stopped_by: None },
+        Event::StepTaken { step } => {
+            let State::Shifting { stage: Stage::Holding { .. }, .. } = state else { return None };
+            State::Shifting { since: at, step: *step, stage: Stage::Sizing, stopped_by: None }
+        }
+        Event::BesideWritten { generation, .. } => {
+            let written = Written { generation: *generation, marked: true };
+            let to = |stage: &Stage| matches!(stage, Stage::Sizing).then_some(Stage::Starting { written });
+            return staged(state, at, to);
+        }
+        Event::BesideReady { until } => {
+            let to = |stage: &Stage| match stage {
+                Stage::Starting { written } => {
+                    Some(Stage::Holding { written: written.clone(), until: *until })
+                }
+                _ => None,
+            };
+            return staged(state, at, to);
+        }
+        Event::WentOn => {
+            let to = |stage: &Stage| match stage {
+                Stage::Holding { written, until: None } => {
+                    Some(Stage::Holding { written: written.clone(), until: Some(at) })
+                }
+                _ => None,
+            };
+            return staged(state, at, to);
+        }
+        Event::Switched { until } => {
+            let to = |stage: &Stage| match stage {
+                Stage::Holding { written, .. } => {
+                    Some(Stage::Switched { written: written.clone(), until: *until })
+                }
+                _ => None,
+            };
+            return staged(state, at, to);
+        }
         Event::Written { generation, marked, .. } => {
             let State::Applying { .. } = state else { return None };
             let written = Written { generation: *generation, marked: *marked };
             State::RollingOut { since: at, written, stopped_by: None }
         }
-        Event::Stopped => {
-            let State::RollingOut { since, written, .. } = state else { return None };
-            State::RollingOut { since: *since, written: written.clone(), stopped_by: Some(actor.into()) }
-        }
+        Event::Stopped => match state {
+            State::RollingOut { since, written, .. } => {
+                State::RollingOut { since: *since, written: written.clone(), stopped_by: Some(actor.into()) }
+            }
+            State::Shifting { since, step, stage, .. } => State::Shifting {
+                since: *since,
+                step: *step,
+                stage: stage.clone(),
+                stopped_by: Some(actor.into()),
+            },
+            _ => return None,
+        },
         Event::RolledOut { soak_until } => {
             let State::RollingOut { written, .. } = state else { return None };
             State::Verifying { since: at, until: *soak_until, written: written.clone() }
@@ -504,11 +617,21 @@ pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option
     state.may_become(&next).then_some(next)
 }
 
+/// The next stage of the same step, where it follows on the present one.
+fn staged(state: &State, at: Timestamp, to: impl FnOnce(&Stage) -> Option<Stage>) -> Option<State> {
+    let State::Shifting { step, stage, stopped_by, .. } = state else { return None };
+    Some(State::Shifting { since: at, step: *step, stage: to(stage)?, stopped_by: stopped_by.clone() })
+}
+
 /// What the engine last saw of a deploy under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     pub note: Note,
+    /// Of the workload, and of what stands beside it.
     pub pods: Vec<PodState>,
+    /// Per cent of the traffic that goes to what stands beside it. None: nothing does, or nothing is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u8>,
 }
 
 /// A deploy as it is stored.
@@ -541,6 +664,24 @@ impl Deploy {
         self.policy.approvals > 0 && self.action.needs_approval()
     }
 
+    /// What stands, or stood, beside its workload.
+    pub fn beside(&self) -> Option<&Beside> {
+        self.action.change()?.strategy.beside()
+    }
+
+    /// All the traffic was on these bytes for a soak already, before the workload got them.
+    pub fn soaked_beside(&self) -> bool {
+        matches!(self.action.change().map(|change| &change.strategy), Some(Strategy::BlueGreen { .. }))
+    }
+
+    /// It waits for somebody to say that it shall go on.
+    pub fn waits_for_a_hand(&self) -> bool {
+        matches!(
+            self.state,
+            State::Shifting { stage: Stage::Holding { until: None, .. }, stopped_by: None, .. }
+        )
+    }
+
     /// A migration that was written and has not ended.
     pub fn runs_a_job(&self) -> bool {
         self.action.migration().is_some() && matches!(self.state, State::RollingOut { .. })
@@ -566,6 +707,11 @@ impl Deploy {
         self.id.to_string()
     }
 
+    /// The same on what stands beside its workload.
+    pub fn beside_marker(&self) -> String {
+        format!("{}-beside", self.id)
+    }
+
     /// The same on what it puts back.
     pub fn back_marker(&self) -> String {
         format!("{}-back", self.id)
@@ -587,6 +733,7 @@ mod tests {
             State::Requested,
             State::AwaitingApproval { expires: at() },
             State::Queued,
+            State::Shifting { since: at(), step: 0, stage: Stage::Sizing, stopped_by: None },
             State::Applying { since: at() },
             State::RollingOut { since: at(), written: written.clone(), stopped_by: None },
             State::Verifying { since: at(), until: at(), written },
@@ -651,6 +798,28 @@ mod tests {
         ];
         let end = events.iter().try_fold(State::Requested, |state, event| apply(&state, event, "maya", at()));
         assert_eq!(end, Some(State::Succeeded));
+    }
+
+    #[test]
+    fn a_canary_is_the_fold_of_its_events() {
+        let beside = |generation| Event::BesideWritten { generation, pods: 1 };
+        let events = [
+            Event::ShiftBegan,
+            beside(1),
+            Event::BesideReady { until: Some(at()) },
+            Event::StepTaken { step: 1 },
+            beside(2),
+            Event::BesideReady { until: None },
+            Event::WentOn,
+            Event::Promoted,
+            Event::Written { generation: 3, marked: true, took_over: None },
+        ];
+        let end = events.iter().try_fold(State::Queued, |state, event| apply(&state, event, "maya", at()));
+        assert!(matches!(end, Some(State::RollingOut { .. })), "{end:?}");
+        let began = apply(&State::Queued, &Event::ShiftBegan, "", at()).unwrap();
+        for early in [Event::WentOn, Event::StepTaken { step: 1 }, Event::Switched { until: at() }] {
+            assert_eq!(apply(&began, &early, "maya", at()), None, "{early:?}");
+        }
     }
 
     #[test]

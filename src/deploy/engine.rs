@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::act::{self, Wrote};
 use super::deploy::{Deploy, Event, Progress, State};
 use super::look;
-use super::step::{Note, Seen, Step, next_step, refused};
+use super::step::{Note, Seen, Step, next_step, not_taken_away, refused};
 use super::store::{self, NotRecorded};
 use super::wording;
 use crate::app::App;
@@ -84,15 +84,15 @@ async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
         Step::Wait { until, note } => {
             rest(app, deploy, (until - now).total(jiff::Unit::Second)?, note, &seen).await
         }
-        Step::Stop { why, reason } => match act::stop(app, deploy).await {
+        Step::TakeAway { then } => match act::take_away(app, deploy, &Lease { app, deploy }).await {
+            Ok(()) => record(app, deploy, then, &seen).await,
             Err(refusal) if refusal.retryable() => {
                 let note = Note { sentence: refusal.sentence(), ..Note::default() };
                 rest(app, deploy, 1.0, note, &seen).await
             }
-            stopped => {
-                let why = wording::stopped_because(&why, stopped.err().as_ref());
-                let reason = serde_json::to_value(reason).ok();
-                record(app, deploy, Event::Failed { why, reason }, &seen).await
+            Err(refusal) => {
+                let still_there = wording::still_there(&act::made_beside(deploy), &refusal.sentence());
+                record(app, deploy, not_taken_away(then, still_there), &seen).await
             }
         },
         Step::Write => {

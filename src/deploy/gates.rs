@@ -39,6 +39,9 @@ pub enum Refusal {
     /// A migration that has ended.
     TooLateToStop(&'static str),
     NotYoursToCancel,
+    /// The words of its state: it does not wait for a hand.
+    NothingToPromote(&'static str),
+    NotYoursToPromote(Vec<String>),
 }
 
 /// Something that waits for people: what decides who may decide is the same for a deploy and for an access request.
@@ -118,7 +121,8 @@ pub fn is_sound(verdict: Verdict, note: &str, seen: &Digest, deploy: &Deploy) ->
     awaited(deploy, &[]).is_sound(verdict, note, seen)
 }
 
-/// Only the requester, or who set it off, withdraws, or stops a migration that runs; an approver who wants it stopped
+/// Only the requester, or who set it off, withdraws, or stops what can be stopped (a migration that runs, a version that
+/// is tried beside what runs); an approver who wants it stopped
 /// rejects it, and says why.
 pub fn may_cancel(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
     if person.identity != deploy.requester.identity && !person.set_off(&deploy.requester) {
@@ -130,10 +134,24 @@ pub fn may_cancel(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
             false => Err(Refusal::TooLateToStop(deploy.state.name())),
         };
     }
-    if !deploy.state.can_be_cancelled() {
+    let is_tried = matches!(deploy.state, State::Shifting { stopped_by: None, .. });
+    if !deploy.state.can_be_cancelled() && !is_tried {
         return Err(Refusal::TooLateToCancel(deploy.state.name()));
     }
     Ok(())
+}
+
+/// Who says that a canary or blue-green that waits for a hand may go on: who asked, who set it off, and whoever could
+/// have approved it. Nothing else is decided by it: what goes on was approved before it began.
+pub fn may_promote(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
+    if !deploy.waits_for_a_hand() {
+        return Err(Refusal::NothingToPromote(deploy.state.name()));
+    }
+    let asked = person.identity == deploy.requester.identity || person.set_off(&deploy.requester);
+    if asked || person.is_in_any(&deploy.policy.approvers) {
+        return Ok(());
+    }
+    Err(Refusal::NotYoursToPromote(deploy.policy.approvers.clone()))
 }
 
 /// A person who said yes, with the groups they have now as far as the portal knows.
@@ -357,6 +375,23 @@ mod tests {
         let mut facts = facts(&deploy);
         facts.approvers[0].person.groups.clear();
         assert_eq!(may_execute(&deploy, &facts), Err(Moved::ApprovalsLost { have: 0, needed: 1 }));
+    }
+
+    #[test]
+    fn a_hand_is_the_requesters_or_an_approvers_and_only_where_one_is_waited_for() {
+        use crate::deploy::deploy::{Stage, Written};
+        let written = Written { generation: 1, marked: true };
+        let of = |stage: Stage| Deploy {
+            state: State::Shifting { since: now(), step: 0, stage, stopped_by: None },
+            ..deploy()
+        };
+        let waits = of(Stage::Holding { written: written.clone(), until: None });
+        assert_eq!(may_promote(&person(MAYA), &waits), Ok(()));
+        assert_eq!(may_promote(&person(OMAR), &waits), Ok(()));
+        assert!(matches!(may_promote(&person(NINA), &waits), Err(Refusal::NotYoursToPromote(_))));
+        let starts = of(Stage::Starting { written });
+        assert_eq!(may_promote(&person(MAYA), &starts), Err(Refusal::NothingToPromote("shifting")));
+        assert_eq!(may_cancel(&person(MAYA), &starts), Ok(()), "nothing that runs was touched yet");
     }
 
     #[test]

@@ -58,7 +58,12 @@ pub struct Filter {
 /// A tab: its name in the address, its words, its shape, and the states behind it.
 const TABS: [(&str, &str, &str, &[&str]); 5] = [
     ("", "All", "", &[]),
-    ("running", "Running", "prog", &["queued", "applying", "rolling_out", "verifying", "rolling_back"]),
+    (
+        "running",
+        "Running",
+        "prog",
+        &["queued", "shifting", "applying", "rolling_out", "verifying", "rolling_back"],
+    ),
     ("waiting", "Waiting", "hold", &["awaiting_approval"]),
     ("done", "Done", "ok", &["succeeded"]),
     (

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
 
-use super::back;
-use super::deploy::{Action, Deploy, ImageChange, Policy, Progress, State, Written};
+use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress, Stage, State, Written};
 use super::gates::{Facts, may_execute};
+use super::shift::SeenBeside;
 use super::step::{Note, Seen};
-use super::store;
+use super::strategy::{self, Beside};
+use super::{back, smoke, store};
 use crate::app::App;
 use crate::auth::access;
 use crate::auth::machine;
@@ -18,7 +20,8 @@ use crate::config::Environment;
 use crate::kube::diagnosis;
 use crate::kube::job::{self, LastLines};
 use crate::kube::observe::observe as observe_workload;
-use crate::kube::rollout::{self, Observed};
+use crate::kube::pod::is_ready;
+use crate::kube::rollout::{self, Observed, Rollout};
 use crate::kube::{PodState, Refusal, UserClient, Wanted, apply};
 use crate::registry::ImageRef;
 
@@ -26,6 +29,8 @@ use crate::registry::ImageRef;
 pub struct Look {
     pub decisive: Seen,
     pub pods: Option<Vec<PodState>>,
+    /// Per cent of the traffic that goes to what stands beside the workload.
+    pub share: Option<u8>,
     /// The workload as it was read, for a write that must not land on anything newer.
     pub workload: Option<Deployment>,
     /// What a migration wrote last.
@@ -34,7 +39,7 @@ pub struct Look {
 
 impl Look {
     fn only(decisive: Seen) -> Self {
-        Self { decisive, pods: None, workload: None, log: None }
+        Self { decisive, pods: None, share: None, workload: None, log: None }
     }
 
     /// For pages: what was last known, with what this look adds. None: nothing to show yet.
@@ -44,7 +49,11 @@ impl Look {
             return None;
         }
         let before = before.unwrap_or_default();
-        Some(Progress { note: note.unwrap_or(before.note), pods: self.pods.clone().unwrap_or(before.pods) })
+        Some(Progress {
+            note: note.unwrap_or(before.note),
+            pods: self.pods.clone().unwrap_or(before.pods),
+            share: if self.pods.is_some() { self.share } else { before.share },
+        })
     }
 }
 
@@ -62,6 +71,7 @@ pub async fn observe(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         | State::RolledBack { .. }
         | State::RollbackFailed { .. } => Ok(Look::only(Seen::Nothing)),
         State::Queued => gate(app, deploy).await,
+        State::Shifting { since, stage, .. } => shifting(app, deploy, *since, stage).await,
         State::Applying { .. } => match deploy.job_name() {
             Some(job) => job_landed(app, deploy, &job).await,
             None => landed(app, deploy, &deploy.marker(), deploy.action.change()).await,
@@ -287,6 +297,7 @@ async fn migration(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
             stands: observed.stands(now),
         },
         pods: Some(observed.pods(now)).filter(|pods| !pods.is_empty()),
+        share: None,
         workload: None,
         log,
     })
@@ -315,11 +326,11 @@ impl<'a> Ours<'a> {
 async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<Look> {
     let user = client(app, deploy)?;
     let place = &deploy.place;
-    let call = observe_workload(&user, &place.namespace, deploy.action.workload(), deploy.requested);
-    let observed: Observed = match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
-        Ok(Ok(observed)) => observed,
-        Ok(Err(error)) => return Ok(Look::only(unseen(&Refusal::from(error)))),
-        Err(_) => return Ok(Look::only(Seen::Away(Refusal::Timeout.sentence()))),
+    let workload = observed(&user, deploy, Some(deploy.action.workload()));
+    let beside = observed(&user, deploy, deploy.beside().map(|beside| beside.name.as_str()));
+    let (observed, beside) = match tokio::try_join!(workload, beside) {
+        Ok(observed) => observed,
+        Err(unseen) => return Ok(Look::only(unseen)),
     };
     let now = app.clock.now();
     let Ours { written, marker, change, since } = ours;
@@ -328,23 +339,131 @@ async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<
         template_marker: (written.marked && change.is_some()).then(|| marker.clone()),
         images: change.map(|change| change.images.clone()).unwrap_or_default(),
     };
+    let status = rollout::status(&observed, &ours);
+    let trouble = match deploy.state {
+        State::RollingOut { .. } if status == Rollout::Done => {
+            match smoke::passes(app, &user, deploy, &observed).await {
+                Ok(passes) => passes,
+                Err(away) => return Ok(Look::only(away)),
+            }
+        }
+        State::RollingOut { .. } => Ok(()),
+        _ => rollout::soak(&observed, *since),
+    };
+    let mut pods = rollout::pods(&observed, now);
+    pods.extend(rollout::pods(&beside, now));
     Ok(Look {
         decisive: Seen::Rollout {
-            status: rollout::status(&observed, &ours),
+            status,
             reason: diagnosis::reason(&observed, deploy.requested, now),
-            soak: rollout::soak(&observed, *since),
+            trouble,
             back: to_put_back(app, deploy).await?.map(Box::new),
+            beside: beside.deployment.is_some(),
         },
-        pods: Some(rollout::pods(&observed, now)),
+        pods: Some(pods),
+        share: traffic(&user, place, deploy.beside(), &observed, &beside).await,
         workload: None,
         log: None,
     })
 }
 
+/// What stands beside the workload, and whether the workload is as it was.
+async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -> anyhow::Result<Look> {
+    let user = client(app, deploy)?;
+    let (Some(change), Some(beside)) = (deploy.action.change(), deploy.beside()) else {
+        return Ok(Look::only(Seen::Nothing));
+    };
+    let workload = observed(&user, deploy, Some(&change.workload));
+    let other = observed(&user, deploy, Some(&beside.name));
+    let (workload, other) = match tokio::try_join!(workload, other) {
+        Ok(observed) => observed,
+        Err(unseen) => return Ok(Look::only(unseen)),
+    };
+    let now = app.clock.now();
+    let status = match stage.written() {
+        Some(written) => {
+            let template_marker = Some(deploy.beside_marker());
+            let images = change.images.clone();
+            rollout::status(
+                &other,
+                &rollout::Written { generation: written.generation, template_marker, images },
+            )
+        }
+        None => Rollout::Gone,
+    };
+    let mut trouble = rollout::soak(&other, since);
+    if trouble.is_ok() && status == Rollout::Done && matches!(stage, Stage::Starting { .. }) {
+        trouble = match smoke::passes(app, &user, deploy, &other).await {
+            Ok(passes) => passes,
+            Err(away) => return Ok(Look::only(away)),
+        };
+    }
+    let replicas = |observed: &Observed| {
+        observed.deployment.as_ref().and_then(|it| it.spec.as_ref()?.replicas).unwrap_or_default()
+    };
+    let live = workload.deployment.as_ref();
+    let mut old = rollout::pods(&workload, now);
+    for pod in &mut old {
+        // New is what stands beside it.
+        pod.new = false;
+    }
+    let share = traffic(&user, &deploy.place, Some(beside), &workload, &other).await;
+    let seen = SeenBeside {
+        overtaken: live.is_none_or(|live| !apply::runs_images(live, &change.replaces)),
+        status,
+        reason: diagnosis::reason(&other, deploy.requested, now),
+        trouble,
+        short: replicas(&other) < replicas(&workload),
+    };
+    old.extend(rollout::pods(&other, now));
+    Ok(Look { pods: Some(old), share, ..Look::only(Seen::Beside(Box::new(seen))) })
+}
+
+/// A Deployment with all that explains it. Of none, nothing.
+async fn observed(user: &UserClient, deploy: &Deploy, name: Option<&str>) -> Result<Observed, Seen> {
+    let Some(name) = name else { return Ok(Observed::default()) };
+    let call = observe_workload(user, &deploy.place.namespace, name, deploy.requested);
+    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
+        Ok(Ok(observed)) => Ok(observed),
+        Ok(Err(error)) => Err(unseen(&Refusal::from(error))),
+        Err(_) => Err(Seen::Away(Refusal::Timeout.sentence())),
+    }
+}
+
+/// Per cent of the traffic that really goes to the pods of what stands beside: by the ready pods that the first of the
+/// Services selects; by all ready pods where there is none. For pages, so a refusal says nothing.
+async fn traffic(
+    user: &UserClient,
+    place: &Place,
+    beside: Option<&Beside>,
+    workload: &Observed,
+    other: &Observed,
+) -> Option<u8> {
+    let beside = beside.filter(|_| other.deployment.is_some())?;
+    let selector = match beside.services.first() {
+        Some(name) => {
+            let api = user.api::<Service>(&place.namespace);
+            let read = tokio::time::timeout(crate::kube::CALL_TIMEOUT, api.get_opt(name)).await;
+            read.ok()?.ok()??.spec?.selector.unwrap_or_default()
+        }
+        None => BTreeMap::new(),
+    };
+    let gets_traffic = |pod: &&Pod| {
+        let labels = pod.metadata.labels.as_ref();
+        is_ready(pod)
+            && selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+    };
+    let of = |observed: &Observed| observed.pods.iter().filter(gets_traffic).count();
+    strategy::share(of(other), of(other) + of(workload))
+}
+
 /// What to put back if it fails, where the environment wants that.
 async fn to_put_back(app: &App, deploy: &Deploy) -> anyhow::Result<Option<ImageChange>> {
     let environment = app.config.environment(&deploy.place.environment);
-    if !environment.is_some_and(Environment::rolls_back) || deploy.action.change().is_none() {
+    // A version that proved itself beside and does not run in the workload is always put back: half of it is no state to
+    // leave a workload in that has a second one beside it.
+    let wanted = environment.is_some_and(Environment::rolls_back) || deploy.beside().is_some();
+    if !wanted || deploy.action.change().is_none() {
         return Ok(None);
     }
     let mut db = app.db.acquire().await?;

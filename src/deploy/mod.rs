@@ -7,12 +7,17 @@
 //! (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
 //!
 //! ```text
-//! requested ─┬─► awaiting_approval ─┬─► queued ─► applying ─► rolling_out ─► verifying ─► succeeded
-//!            │                      │     ▲          │             │             │
-//!            └──────────────────────┼─────┘          └─────────────┴──────┬──────┴─► failed
-//!                                   └─► rejected · expired               ▼
+//!                                       ┌─► shifting ─┐ blue-green and canary
+//! requested ─┬─► awaiting_approval ─┬─► queued ─┴─► applying ─► rolling_out ─► verifying ─► succeeded
+//!            │                      │     ▲                  │             │             │
+//!            └──────────────────────┼─────┘                  └─────────────┴──────┬──────┴─► failed
+//!                                   └─► rejected · expired                       ▼
 //!                                                                   rolling_back ─► rolled_back · rollback_failed
 //! ```
+//! A new version takes over pod by pod, or proves itself in a second Deployment first (`strategy.rs`): `ways.rs` asks
+//! whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on, and
+//! `smoke.rs` asks a new pod whether it works.
+//!
 //! What fails in a rollout or its soak is put back where the environment wants that and there is something to put back
 //! (`back.rs`): a second write of the same deploy, with a marker of its own. A freeze (`config/freeze.rs`) holds a deploy in
 //! `queued`.
@@ -42,15 +47,20 @@ mod migrate;
 mod migration;
 mod pages;
 mod plan;
+mod promotion;
 pub mod render;
 mod report;
 mod request;
 #[cfg(test)]
 mod samples;
+mod shift;
 mod show;
+mod smoke;
 mod step;
 mod store;
+mod strategy;
 mod submit;
+mod ways;
 mod wording;
 
 pub use approval::{Decision, take as take_decision};
@@ -65,6 +75,7 @@ pub use list::{Which, numbers};
 pub use migration::Migration;
 pub use pages::{DeployPages, Moves, run as run_pages};
 pub use plan::{Check, Plan, Rest, Wish, plan, version_of, who_grants};
+pub use promotion::go_on;
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
@@ -82,6 +93,7 @@ pub fn routes() -> Routes {
         .get("/deploys/{id}/live", SignedIn, show::live)
         .post("/deploys/{id}/approval", SignedIn, approval::decide)
         .post("/deploys/{id}/cancellation", SignedIn, cancellation::cancel)
+        .post("/deploys/{id}/promotion", SignedIn, promotion::promote)
         .get("/services/{name}/{environment}/deploy", SignedIn, request::form)
         .post("/services/{name}/{environment}/deploy", SignedIn, request::request)
         .get("/services/{name}/{environment}/restart", SignedIn, change::restart_form)

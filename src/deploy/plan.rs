@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use serde_json::Value;
 
 use super::deploy::{Action, CheckMade, Digest, ImageChange, Place, Policy, ShownDiff};
-use super::render;
-use super::store;
+use super::strategy::Strategy;
+use super::{render, store, ways};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
-use crate::config::Environment;
+use crate::config::{Environment, Strategy as Kind};
 use crate::kube::apply::{self, Marks};
 use crate::kube::dry_run::{self, ObjectPlan, PodStart};
 use crate::kube::ownership::{self, ImageOwner};
@@ -43,6 +44,8 @@ pub struct Plan {
     pub shown: Vec<ShownDiff>,
     /// Who holds the image field, when the person has to agree to take it over.
     pub take_over: Option<TakeOver>,
+    /// How it would take over. None: there is one way only, because nothing runs yet or an earlier release comes back.
+    pub way: Option<Kind>,
     /// What would be stored; None while a check fails.
     pub action: Option<Action>,
     pub checked: Timestamp,
@@ -129,6 +132,8 @@ pub struct Wish<'a> {
     /// A tag, or a whole image reference.
     pub version: Option<&'a str>,
     pub take_over: bool,
+    /// None: as the environment has it.
+    pub way: Option<Kind>,
     /// Roll back to this release instead of picking a version.
     pub release: Option<&'a store::Release>,
 }
@@ -159,6 +164,7 @@ pub async fn plan(
         checks: Vec::new(),
         shown: Vec::new(),
         take_over: None,
+        way: None,
         action: None,
         checked: app.clock.now(),
     };
@@ -168,13 +174,14 @@ pub async fn plan(
     };
     plan.requirement(app, &change).await?;
     plan.ask_cluster(app, user, environment, &workload, &change, wish).await?;
+    let strategy = plan.strategy(app, user, environment, &workload, &change, wish).await?;
     if wish.release.is_none() {
         plan.checks.extend(frozen(environment, plan.checked));
     }
     plan.queue(app).await?;
     if plan.fails() == 0 {
         let take_over = plan.take_over.as_ref().map(|held| held.manager.clone());
-        let change = ImageChange { take_over, ..change };
+        let change = ImageChange { take_over, strategy, ..change };
         plan.action = Some(match wish.release {
             Some(release) => Action::RollBack { release: release.id, approved: release.approved, change },
             None => Action::Deploy(change),
@@ -504,6 +511,7 @@ impl Plan {
             replaces_version: self.running.clone(),
             objects,
             take_over: None,
+            strategy: Strategy::Rolling,
         })
     }
 
@@ -553,6 +561,28 @@ impl Plan {
             requirement(app, &self.place, &self.policy, &change.version, digest, self.checked).await?;
         self.checks.extend(check);
         Ok(())
+    }
+
+    /// How it takes over, as the person or the environment wants it.
+    async fn strategy(
+        &mut self,
+        app: &App,
+        user: &CurrentUser,
+        environment: &Environment,
+        workload: &Found,
+        change: &ImageChange,
+        wish: &Wish<'_>,
+    ) -> Result<Strategy> {
+        let Some(live) = workload.deployment().filter(|_| wish.release.is_none()) else {
+            return Ok(Strategy::Rolling);
+        };
+        let kind = wish.way.unwrap_or(environment.strategy);
+        self.way = Some(kind);
+        let client = trying(app, user, environment)?;
+        let (strategy, checks) =
+            ways::find(app, user, &client, environment, &self.place, live, change, kind).await?;
+        self.checks.extend(checks);
+        Ok(strategy)
     }
 
     async fn queue(&mut self, app: &App) -> Result<()> {
@@ -790,6 +820,25 @@ pub(super) fn frozen(environment: &Environment, now: Timestamp) -> Option<Check>
     let title = format!("Frozen until {}", frozen.until_there);
     let detail = format!("{}. It can be asked for and approved now, and starts by itself then.", frozen.name);
     Some(Check::warn(title, detail))
+}
+
+/// Whether the quotas leave room for so many pods more.
+pub(super) fn room(
+    deployment: &Deployment,
+    more: i32,
+    quotas: &[ResourceQuota],
+    limits: &[LimitRange],
+    namespace: &str,
+) -> Option<Check> {
+    let spec = deployment.spec.as_ref().filter(|_| more > 0)?;
+    let pod = dry_run::with_defaults(spec.template.clone(), limits);
+    Some(match dry_run::quota_after(quotas, &pod, more).first() {
+        None => Check::ok(
+            "The quota leaves room",
+            format!("For {more} more {}", if more == 1 { "pod" } else { "pods" }),
+        ),
+        Some(short) => Check::bad("Not enough quota", short.sentence(namespace), None),
+    })
 }
 
 /// What a change would wait for.

@@ -105,6 +105,11 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
         rows.push(row("Migrated", done.map(clock).unwrap_or_default(), done.is_some()));
         return rows;
     }
+    if let Some(beside) = deploy.beside() {
+        let promoted = at(|event| matches!(event, Event::Promoted));
+        let meta = promoted.map_or_else(|| wording::how_far_beside(deploy, beside), clock);
+        rows.push(row(wording::step_beside(deploy), meta, promoted.is_some()));
+    }
     rows.push(row("Applied", applied, written.is_some()));
     let began_back = at(|event| matches!(event, Event::RollbackBegan { .. }));
     let (ready, wanted) = ready(deploy, pods);
@@ -169,6 +174,10 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
             });
             let reason: Option<Reason> = stored.and_then(|value| serde_json::from_value(value).ok());
             let next = reason.as_ref().map(|reason| reason.action.clone()).unwrap_or_default();
+            let next = match untouched(deploy, happened) {
+                true => format!("{} {next}", wording::never_replaced(deploy)).trim().into(),
+                false => next,
+            };
             let evidence = reason.map(|reason| rows(&reason.evidence)).unwrap_or_default();
             (say("bad", "octagon-x", why, next), evidence)
         }
@@ -194,7 +203,19 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
                 .and_then(|reason| say("warn", "triangle-alert", &reason.sentence, reason.action.clone()));
             (outcome, reason.map(|reason| rows(&reason.evidence)).unwrap_or_default())
         }
-        At::Queued | At::Applying { .. } => {
+        At::Shifting { .. } if note.is_some_and(|note| note.reason.is_some()) => {
+            let reason = note.and_then(|note| note.reason.as_ref());
+            let outcome = reason
+                .and_then(|reason| say("warn", "triangle-alert", &reason.sentence, reason.action.clone()));
+            (outcome, reason.map(|reason| rows(&reason.evidence)).unwrap_or_default())
+        }
+        At::Shifting { .. } if deploy.waits_for_a_hand() => {
+            (say("hold", "play", wording::WAITS_FOR_A_HAND, String::new()), Vec::new())
+        }
+        At::Shifting { stopped_by: Some(by), .. } => {
+            (say("prog", "hourglass", &wording::stopped_beside(by), String::new()), Vec::new())
+        }
+        At::Queued | At::Applying { .. } | At::Shifting { .. } => {
             let sentence = note.map(|note| note.sentence.as_str()).filter(|sentence| !sentence.is_empty());
             (sentence.and_then(|sentence| say("prog", "hourglass", sentence, String::new())), Vec::new())
         }
@@ -202,6 +223,15 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
             (None, Vec::new())
         }
     }
+}
+
+/// It was only ever tried beside what runs.
+fn untouched(deploy: &Deploy, happened: &[Happened]) -> bool {
+    use super::deploy::Event;
+    let had = |is: fn(&Event) -> bool| happened.iter().any(|it| is(&it.event));
+    deploy.beside().is_some()
+        && had(|event| matches!(event, Event::ShiftBegan))
+        && !had(|event| matches!(event, Event::Promoted))
 }
 
 /// What showed that it had to be rolled back.

@@ -13,7 +13,7 @@ use super::submit::{Answer, Ask, asked_before, submit};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
-use crate::config::Environment;
+use crate::config::{Environment, Strategy as Kind};
 use crate::events::Origin;
 use crate::kube::Target;
 use crate::web::diff::Diff;
@@ -30,6 +30,7 @@ struct FormPage {
     plan: Plan,
     diffs: Vec<Diff>,
     environments: Vec<EnvironmentTile>,
+    ways: Vec<WayTile>,
     /// The typed version, where it is none of those on offer.
     other: String,
     reason: String,
@@ -43,6 +44,14 @@ struct FormPage {
 struct EnvironmentTile {
     name: String,
     says: String,
+    checked: bool,
+}
+
+/// How it can take over.
+struct WayTile {
+    value: &'static str,
+    name: &'static str,
+    says: &'static str,
     checked: bool,
 }
 
@@ -70,6 +79,7 @@ pub struct Choice {
     other: Option<String>,
     reason: Option<String>,
     take_over: Option<String>,
+    strategy: Option<String>,
     key: Option<String>,
     /// The digest of what the page showed; only in the form itself.
     seen: Option<String>,
@@ -80,6 +90,11 @@ impl Choice {
     fn version(&self) -> Option<&str> {
         let typed = self.other.as_deref().map(str::trim).filter(|typed| !typed.is_empty());
         typed.or(self.version.as_deref())
+    }
+
+    /// None: as the environment has it.
+    fn way(&self) -> Option<Kind> {
+        self.strategy.as_deref().and_then(Kind::named)
     }
 }
 
@@ -97,7 +112,12 @@ pub async fn form(
     let catalogue = app.catalogue.load();
     let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
 
-    let wish = Wish { version: choice.version(), take_over: choice.take_over.is_some(), release: None };
+    let wish = Wish {
+        version: choice.version(),
+        take_over: choice.take_over.is_some(),
+        way: choice.way(),
+        release: None,
+    };
     let mut plan = plan(&app, &user, service, environment, &wish).await?;
     plan.offer(&app, service).await?;
 
@@ -120,6 +140,7 @@ pub async fn request(
     let wanted = Wanted {
         version: choice.version(),
         take_over: choice.take_over.is_some(),
+        way: choice.way(),
         reason: choice.reason.as_deref().unwrap_or_default(),
         seen: Some(choice.seen.as_deref().unwrap_or_default()),
         key: choice.key.as_deref(),
@@ -139,6 +160,8 @@ pub struct Wanted<'a> {
     pub version: Option<&'a str>,
     /// Agree to take the image field over from its owner.
     pub take_over: bool,
+    /// How it takes over. None: as the environment has it.
+    pub way: Option<Kind>,
     pub reason: &'a str,
     /// The digest of what they looked at. None: whatever the checks find now.
     pub seen: Option<&'a str>,
@@ -157,7 +180,7 @@ pub async fn ask(
     if let Some(id) = asked_before(app, user, &service.name, environment.name(), wanted.key).await? {
         return Ok(Answer::Before(id));
     }
-    let wish = Wish { version: wanted.version, take_over: wanted.take_over, release: None };
+    let wish = Wish { version: wanted.version, take_over: wanted.take_over, way: wanted.way, release: None };
     let plan = plan(app, user, service, environment, &wish).await?;
     let reason = wanted.reason.trim();
     let problems = problems(&plan, reason, wanted.seen);
@@ -258,6 +281,11 @@ fn page(
             }
         })
         .collect();
+    let tile = |kind: Kind| {
+        let (name, says) = super::wording::way(kind);
+        WayTile { value: kind.name(), name, says, checked: plan.way == Some(kind) }
+    };
+    let ways = Kind::ALL.into_iter().map(tile).filter(|_| plan.way.is_some()).collect();
     let on_offer = |version: &str| plan.versions.iter().any(|offer| offer.version == version);
     let other = choice.version().filter(|version| !on_offer(version)).unwrap_or_default().to_string();
     let place = &plan.place;
@@ -270,6 +298,7 @@ fn page(
         service: place.service.clone(),
         diffs: plan.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
         environments,
+        ways,
         other,
         reason: choice.reason.clone().unwrap_or_default(),
         key: choice.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::deploy::{Action, Deploy, DeployId, Digest, ImageChange, Place, Policy, State};
+use super::strategy::Strategy;
 use crate::auth::{Identity, Person};
 
 pub type Character = (&'static str, &'static str, &'static [&'static str]);
@@ -35,6 +36,7 @@ pub fn change() -> ImageChange {
         replaces_version: "v1.0.0".into(),
         objects: Vec::new(),
         take_over: None,
+        strategy: Strategy::Rolling,
     }
 }
 

@@ -13,7 +13,7 @@ use futures::stream;
 use jiff::Timestamp;
 
 use super::confirm::Confirmation;
-use super::deploy::{Deploy, DeployId, ImageChange, Place, State as At};
+use super::deploy::{Deploy, DeployId, ImageChange, Place, Progress, State as At};
 use super::gates::{self, Refusal, Verdict};
 use super::migration::Migration;
 use super::pages::Moves;
@@ -44,9 +44,11 @@ struct ShowPage {
     approvals: String,
     decision: Decision,
     may_cancel: Option<&'static str>,
+    may_promote: bool,
     swap: Option<Swap>,
     diffs: Vec<Diff>,
-    pods: Vec<PodState>,
+    /// The pods; in two tracks while a second Deployment stands beside the workload.
+    tracks: Vec<Track>,
     pods_end: String,
     outcome: Option<Outcome>,
     evidence: Vec<Shown>,
@@ -79,6 +81,15 @@ impl LiveLog {
         let logs = |what: &str| format!("/services/{service}/logs/{what}?env={environment}&since=5m");
         Self { stream: logs("stream"), download: logs("download") }
     }
+}
+
+/// Pods that belong together.
+struct Track {
+    /// Empty where there is one only.
+    name: String,
+    /// What of the traffic they get.
+    share: String,
+    pods: Vec<PodState>,
 }
 
 /// What a migration runs.
@@ -274,11 +285,12 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         decision,
         may_cancel: gates::may_cancel(user, &deploy)
             .ok()
-            .map(|()| if deploy.runs_a_job() { "Stop" } else { "Withdraw" }),
+            .map(|()| if deploy.state.is_active() { "Stop" } else { "Withdraw" }),
+        may_promote: gates::may_promote(user, &deploy).is_ok(),
         swap: deploy.action.change().map(swap),
         diffs: deploy.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
         pods_end: pods_end(&deploy, &progress.pods),
-        pods: progress.pods.into_iter().map(|pod| card(&deploy, pod)).collect(),
+        tracks: tracks(&deploy, progress),
         outcome,
         evidence,
         facts,
@@ -341,6 +353,26 @@ fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
         }
         None => format!("{ready} of {wanted} pods ready"),
     }
+}
+
+fn tracks(deploy: &Deploy, progress: Progress) -> Vec<Track> {
+    let cards = |pods: Vec<PodState>| pods.into_iter().map(|pod| card(deploy, pod)).collect::<Vec<_>>();
+    let of_beside = |pod: &PodState| deploy.beside().is_some_and(|beside| beside.owns(&pod.name));
+    let (beside, workload): (Vec<_>, Vec<_>) = progress.pods.into_iter().partition(of_beside);
+    let Some(change) = deploy.action.change().filter(|_| !beside.is_empty()) else {
+        let one = Track { name: String::new(), share: String::new(), pods: cards(workload) };
+        return if one.pods.is_empty() { Vec::new() } else { vec![one] };
+    };
+    let runs = match deploy.state {
+        At::Shifting { .. } | At::Applying { .. } => &change.replaces_version,
+        _ => &change.version,
+    };
+    let (old, new) = wording::track_names(&change.strategy);
+    let [old_share, new_share] = wording::shares(&deploy.state, progress.share);
+    vec![
+        Track { name: format!("{old} {runs}"), share: old_share, pods: cards(workload) },
+        Track { name: format!("{new} {}", change.version), share: new_share, pods: cards(beside) },
+    ]
 }
 
 /// As it stands on its card. The workload's name is in the title already; the rest tells pods apart.
@@ -426,6 +458,9 @@ async fn facts(
         }
         if let Some(manager) = &change.take_over {
             facts.push(("Takes over".into(), format!("the image field, from {manager}")));
+        }
+        if !change.strategy.is_rolling() {
+            facts.push(("Takes over as".into(), wording::way(change.strategy.kind()).0.to_lowercase()));
         }
         facts.push((
             "Runs it".into(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy::{Deploy, DeployId, Event, ImageChange, State, Written};
 use super::gates::Moved;
+use super::shift::{self, SeenBeside, Shift};
 use super::wording;
 use crate::config::Frozen;
 use crate::kube::diagnosis::Reason;
@@ -13,12 +14,12 @@ use crate::kube::job::{self, JobStatus};
 use crate::kube::rollout::{Progress, Rollout};
 
 /// How often a moving rollout is looked at when nothing wakes the engine earlier.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// Patience with a cluster that does not answer. Nothing is lost: the deploy waits where it is.
 const CLUSTER_AWAY: SignedDuration = SignedDuration::from_secs(3);
 const FREEZE_LOOK: SignedDuration = SignedDuration::from_secs(30);
 /// How long a reason that can't mend itself may stand before the deploy is called failed.
-const FATAL_STANDS: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const FATAL_STANDS: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the engine looked up for the state the deploy is in.
 #[derive(Clone, Debug)]
@@ -37,10 +38,15 @@ pub enum Seen {
     Rollout {
         status: Rollout,
         reason: Option<Reason>,
-        soak: Result<(), String>,
+        /// What makes one that is done a failure all the same: a smoke request, then a restart in the soak.
+        trouble: Result<(), String>,
         /// What is put back if it fails. None: there is nothing, or the environment does not want it.
         back: Option<Box<ImageChange>>,
+        /// A second Deployment still stands beside it.
+        beside: bool,
     },
+    /// Blue-green and canary, before the workload is touched.
+    Beside(Box<SeenBeside>),
     /// A migration that runs. `stands`: it is not merely young.
     Job { status: JobStatus, reason: Option<Reason>, stands: bool },
     /// The cluster does not answer.
@@ -56,8 +62,9 @@ pub enum Step {
     Wait { until: Timestamp, note: Note },
     /// Write the change into the cluster.
     Write,
-    /// A migration that can't get to run: take its Job away, then write down that it failed.
-    Stop { why: String, reason: Reason },
+    /// Take away what it made and what is not needed any more (a Job, what stands beside the workload), then write down
+    /// what happened.
+    TakeAway { then: Event },
     /// Write down what happened.
     Record(Event),
 }
@@ -73,12 +80,32 @@ pub struct Note {
 }
 
 impl Note {
-    fn says(sentence: impl Into<String>) -> Self {
+    pub(super) fn says(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), ..Self::default() }
     }
 }
 
 pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
+    match decide(deploy, seen, now) {
+        Step::Record(then) if leaves_beside(deploy, seen, &then) => Step::TakeAway { then },
+        step => step,
+    }
+}
+
+/// Whether what stands beside the workload has done its service with this event. Where the workload itself is broken by
+/// then, it goes on serving.
+fn leaves_beside(deploy: &Deploy, seen: &Seen, event: &Event) -> bool {
+    match (&deploy.state, event) {
+        (State::Shifting { .. }, Event::Failed { .. } | Event::Superseded { .. }) => true,
+        (
+            State::RollingOut { .. } | State::Verifying { .. } | State::RollingBack { .. },
+            Event::RolledOut { .. } | Event::Succeeded | Event::Superseded { .. } | Event::RolledBack,
+        ) => matches!(seen, Seen::Rollout { beside: true, .. }),
+        _ => false,
+    }
+}
+
+fn decide(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
     match (&deploy.state, seen) {
         (State::AwaitingApproval { expires }, _) if now >= *expires => Step::Record(Event::Expired),
         (State::AwaitingApproval { expires }, _) => Step::Wait { until: *expires, note: Note::default() },
@@ -102,7 +129,15 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
         (State::Queued, Seen::Gate { verdict: Err(moved), .. }) => {
             Step::Record(Event::Superseded { why: moved.sentence() })
         }
-        (State::Queued, Seen::Gate { ahead: None, verdict: Ok(()) }) => Step::Record(Event::Started),
+        (State::Queued, Seen::Gate { ahead: None, verdict: Ok(()) }) => {
+            Step::Record(if deploy.beside().is_some() { Event::ShiftBegan } else { Event::Started })
+        }
+
+        (State::Shifting { since, .. }, Seen::Blind(why)) => blind(deploy, *since, why, now),
+        (State::Shifting { since, step, stage, stopped_by }, Seen::Beside(seen)) => {
+            let at = Shift { since: *since, step: *step, stage, stopped_by: stopped_by.as_deref() };
+            shift::next_step(deploy, &at, seen, now)
+        }
 
         (State::Applying { .. }, Seen::Landed(Some(written))) => Step::Record(Event::Written {
             generation: written.generation,
@@ -129,22 +164,24 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
             | State::Verifying { since, .. }
             | State::RollingBack { since, .. },
             Seen::Blind(why),
-        ) => {
-            if now < *since + deploy.policy.deadline() {
-                return Step::Wait { until: now + CLUSTER_AWAY, note: Note::says(wording::blind(why)) };
-            }
-            Step::Record(refused(deploy, wording::blind(why)))
+        ) => blind(deploy, *since, why, now),
+        (State::RollingOut { since, .. }, Seen::Rollout { status, reason, back, trouble, .. }) => {
+            rolling_out(
+                deploy,
+                *since,
+                status,
+                trouble,
+                &Failing { reason: reason.as_ref(), back: back.as_deref() },
+                now,
+            )
         }
-        (State::RollingOut { since, .. }, Seen::Rollout { status, reason, back, .. }) => rolling_out(
-            deploy,
-            *since,
+        (State::Verifying { until, .. }, Seen::Rollout { status, trouble, reason, back, .. }) => verifying(
+            *until,
             status,
+            trouble,
             &Failing { reason: reason.as_ref(), back: back.as_deref() },
             now,
         ),
-        (State::Verifying { until, .. }, Seen::Rollout { status, soak, reason, back }) => {
-            verifying(*until, status, soak, &Failing { reason: reason.as_ref(), back: back.as_deref() }, now)
-        }
 
         (State::RollingBack { written: None, .. }, Seen::Landed(Some(written))) => {
             Step::Record(Event::WrittenBack { generation: written.generation })
@@ -161,6 +198,7 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
         (
             State::Requested
             | State::Queued
+            | State::Shifting { .. }
             | State::Applying { .. }
             | State::RollingOut { .. }
             | State::Verifying { .. }
@@ -184,6 +222,24 @@ pub fn refused(deploy: &Deploy, why: String) -> Event {
         State::RollingBack { .. } => Event::RollbackFailed { why },
         _ => Event::Failed { why, reason: None },
     }
+}
+
+/// What it comes to when that which was to be taken away stays.
+pub fn not_taken_away(then: Event, still_there: String) -> Event {
+    match then {
+        Event::Failed { why, reason } => Event::Failed { why: format!("{why} {still_there}"), reason },
+        Event::Superseded { why } => Event::Superseded { why: format!("{why} {still_there}") },
+        Event::RolledBack => Event::RollbackFailed { why: still_there },
+        _ => Event::Failed { why: still_there, reason: None },
+    }
+}
+
+/// A right to look that is gone may come back; what can't be seen until its deadline is over.
+fn blind(deploy: &Deploy, since: Timestamp, why: &str, now: Timestamp) -> Step {
+    if now < since + deploy.policy.deadline() {
+        return Step::Wait { until: now + CLUSTER_AWAY, note: Note::says(wording::blind(why)) };
+    }
+    Step::Record(refused(deploy, wording::blind(why)))
 }
 
 /// What is known about why a rollout fails, and what to put back then.
@@ -213,6 +269,7 @@ fn rolling_out(
     deploy: &Deploy,
     since: Timestamp,
     status: &Rollout,
+    trouble: &Result<(), String>,
     failing: &Failing,
     now: Timestamp,
 ) -> Step {
@@ -220,7 +277,10 @@ fn rolling_out(
     let failed = |why: String| failing.because(why);
     let told = |fallback: String| reason.map_or(fallback, |reason| reason.sentence.clone());
     match status {
-        Rollout::Done if deploy.policy.soak_seconds == 0 => Step::Record(Event::Succeeded),
+        Rollout::Done if let Err(why) = trouble => failed(why.clone()),
+        Rollout::Done if deploy.policy.soak_seconds == 0 || deploy.soaked_beside() => {
+            Step::Record(Event::Succeeded)
+        }
         Rollout::Done => Step::Record(Event::RolledOut { soak_until: now + deploy.policy.soak() }),
         Rollout::Failed(why) => failed(told(why.clone())),
         Rollout::Gone => gone("rolled out"),
@@ -238,16 +298,19 @@ fn rolling_out(
             if let Some(reason) = reason.filter(|reason| reason.fatal && now >= since + FATAL_STANDS) {
                 return failed(reason.sentence.clone());
             }
-            Step::Wait {
-                until: now + LOOK_AGAIN,
-                note: Note {
-                    sentence: progress.sentence.clone(),
-                    progress: Some(progress.clone()),
-                    reason: reason.cloned(),
-                },
-            }
+            moves(progress, reason, now)
         }
     }
+}
+
+/// It goes on, or not yet.
+pub(super) fn moves(progress: &Progress, reason: Option<&Reason>, now: Timestamp) -> Step {
+    let note = Note {
+        sentence: progress.sentence.clone(),
+        progress: Some(progress.clone()),
+        reason: reason.cloned(),
+    };
+    Step::Wait { until: now + LOOK_AGAIN, note }
 }
 
 fn migrating(
@@ -268,7 +331,9 @@ fn migrating(
         }
         (JobStatus::Gone, _) => failed(wording::job_is_gone(stopped_by)),
         (JobStatus::Running(_), Some(reason)) if reason.fatal && stands && stopped_by.is_none() => {
-            Step::Stop { why: reason.sentence.clone(), reason: reason.clone() }
+            let then =
+                Event::Failed { why: reason.sentence.clone(), reason: serde_json::to_value(reason).ok() };
+            Step::TakeAway { then }
         }
         (JobStatus::Running(sentence), reason) => Step::Wait {
             until: now + LOOK_AGAIN,
@@ -280,12 +345,12 @@ fn migrating(
 fn verifying(
     until: Timestamp,
     status: &Rollout,
-    soak: &Result<(), String>,
+    trouble: &Result<(), String>,
     failing: &Failing,
     now: Timestamp,
 ) -> Step {
     let failed = |why: String| failing.because(why);
-    match (status, soak) {
+    match (status, trouble) {
         (Rollout::Gone, _) => gone("was watched"),
         (Rollout::Superseded { by }, _) => Step::Record(Event::Superseded {
             why: format!("{by} changed the workload while it was watched."),
@@ -321,14 +386,7 @@ fn rolling_back(
         Rollout::Waiting(progress) => {
             match reason.filter(|reason| reason.fatal && now >= since + FATAL_STANDS) {
                 Some(reason) => failed(reason.sentence.clone()),
-                None => Step::Wait {
-                    until: now + LOOK_AGAIN,
-                    note: Note {
-                        sentence: progress.sentence.clone(),
-                        progress: Some(progress.clone()),
-                        reason: reason.cloned(),
-                    },
-                },
+                None => moves(progress, reason, now),
             }
         }
     }
@@ -390,9 +448,9 @@ mod tests {
         Deploy { state: State::Verifying { since, until, written }, ..samples::deploy() }
     }
 
-    fn rollout(status: Rollout, soak: Result<(), &str>, back: bool) -> Seen {
+    fn rollout(status: Rollout, trouble: Result<(), &str>, back: bool) -> Seen {
         let back = back.then(|| Box::new(samples::change()));
-        Seen::Rollout { status, reason: None, soak: soak.map_err(Into::into), back }
+        Seen::Rollout { status, reason: None, trouble: trouble.map_err(Into::into), back, beside: false }
     }
 
     /// The deploy after what the step recorded.
@@ -460,12 +518,13 @@ mod tests {
 
     fn any_seen() -> impl Strategy<Value = Seen> {
         let written = Written { generation: 2, marked: true };
-        let rollout = (any_status(), any_reason(), any::<bool>(), any::<bool>()).prop_map(
-            |(status, reason, restarts, back)| Seen::Rollout {
+        let rollout = (any_status(), any_reason(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(status, reason, restarts, back, beside)| Seen::Rollout {
                 status,
                 reason,
-                soak: if restarts { Err("It restarted.".into()) } else { Ok(()) },
+                trouble: if restarts { Err("It restarted.".into()) } else { Ok(()) },
                 back: back.then(|| Box::new(samples::change())),
+                beside,
             },
         );
         let jobs =
@@ -492,7 +551,8 @@ mod tests {
                 return Ok(());
             }
             Step::Record(event) => event,
-            Step::Stop { why, .. } => Event::Failed { why, reason: None },
+            Step::TakeAway { then } if answer == 1 => not_taken_away(then, "No.".into()),
+            Step::TakeAway { then } => then,
             Step::Write if answer == 0 => return Ok(()),
             Step::Write if answer == 1 => refused(deploy, "No.".into()),
             Step::Write if matches!(deploy.state, State::RollingBack { .. }) => {
@@ -564,7 +624,7 @@ mod tests {
     #[test]
     fn only_what_stands_and_can_never_run_is_taken_away() {
         let waiting = |fatal, stands| seen(JobStatus::Running("It runs."), Some(fatal), stands);
-        assert!(matches!(step(&running(None), &waiting(true, true)), Step::Stop { .. }));
+        assert!(matches!(step(&running(None), &waiting(true, true)), Step::TakeAway { .. }));
         assert!(matches!(step(&running(None), &waiting(true, false)), Step::Wait { .. }));
         assert!(matches!(step(&running(None), &waiting(false, true)), Step::Wait { .. }));
         assert!(matches!(step(&running(Some("Maya")), &waiting(true, true)), Step::Wait { .. }));

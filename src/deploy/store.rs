@@ -412,7 +412,7 @@ pub async fn ahead(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Result<Optio
     let id = sqlx::query_scalar!(
         "select id from deploys
          where service = $1 and environment = $2 and id <> $3 and ended is null
-           and (state in ('applying', 'rolling_out', 'verifying', 'rolling_back') or (state = 'queued' and id < $3))
+           and (state in ('shifting', 'applying', 'rolling_out', 'verifying', 'rolling_back') or (state = 'queued' and id < $3))
          order by id limit 1",
         deploy.place.service,
         deploy.place.environment,
@@ -539,7 +539,7 @@ pub async fn active(
 ) -> sqlx::Result<Option<DeployId>> {
     let id = sqlx::query_scalar!(
         "select id from deploys
-         where service = $1 and environment = $2 and state in ('queued', 'applying', 'rolling_out', 'verifying', 'rolling_back')
+         where service = $1 and environment = $2 and state in ('queued', 'shifting', 'applying', 'rolling_out', 'verifying', 'rolling_back')
          order by id limit 1",
         service,
         environment,

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, State};
+use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
 use super::gates::{Moved, Refusal};
+use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
-use crate::config::Frozen;
+use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
 use crate::web::filters::{clock, short_digest, until};
 
 impl Refusal {
@@ -44,6 +45,15 @@ impl Refusal {
             }
             Self::TooLateToStop(state) => {
                 format!("This migration is {}, so there is nothing left to stop.", words(state))
+            }
+            Self::NothingToPromote(state) => {
+                format!("This deploy is {}, so it waits for nobody to go on.", words(state))
+            }
+            Self::NotYoursToPromote(groups) if groups.is_empty() => {
+                "Only the person who asked can say that it goes on.".into()
+            }
+            Self::NotYoursToPromote(groups) => {
+                format!("The person who asked and members of {} can say that it goes on.", any_of(groups))
             }
             Self::NotYoursToCancel => {
                 "Only the person who asked can withdraw this deploy. An approver can reject it.".into()
@@ -119,6 +129,7 @@ pub fn words(state: &str) -> &'static str {
         "requested" => "requested",
         "awaiting_approval" => "awaiting approval",
         "queued" => "queued",
+        "shifting" => "being tried beside what runs",
         "applying" => "being applied",
         "rolling_out" => "rolling out",
         "verifying" => "being verified",
@@ -140,6 +151,7 @@ impl State {
             Self::Requested => "Requested",
             Self::AwaitingApproval { .. } => "Awaiting approval",
             Self::Queued => "Queued",
+            Self::Shifting { .. } => "Trying beside",
             Self::Applying { .. } => "Applying",
             Self::RollingOut { .. } => "Rolling out",
             Self::Verifying { .. } => "Verifying",
@@ -160,7 +172,8 @@ impl State {
         match self {
             Self::Requested | Self::Queued | Self::Cancelled { .. } | Self::Expired => "idle",
             Self::AwaitingApproval { .. } => "hold",
-            Self::Applying { .. }
+            Self::Shifting { .. }
+            | Self::Applying { .. }
             | Self::RollingOut { .. }
             | Self::Verifying { .. }
             | Self::RollingBack { .. } => "prog",
@@ -229,6 +242,15 @@ impl Action {
             (Self::Migrate(_), State::RollingOut { stopped_by: Some(_), .. }) => "Stopping",
             (Self::Migrate(_), State::RollingOut { .. }) => "Migrating",
             (Self::Migrate(_), State::Applying { .. }) => "Starting",
+            (Self::Deploy(change), State::Shifting { stage, stopped_by, .. }) => {
+                match (&change.strategy, stage, stopped_by) {
+                    (_, _, Some(_)) => "Stopping",
+                    (_, Stage::Holding { until: None, .. }, None) => "Waits to go on",
+                    (Strategy::Canary { .. }, _, None) => "Canary",
+                    (_, Stage::Switched { .. }, None) => "Green has the traffic",
+                    (_, _, None) => "Green starts",
+                }
+            }
             _ => state.badge(),
         }
     }
@@ -263,6 +285,23 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
         }
         Event::Written { took_over: None, .. } => ("ok", "The cluster took the change".into()),
         Event::Stopped => ("warn", format!("{actor} stopped it")),
+        Event::ShiftBegan => {
+            ("prog", "Every check passed again, the new version starts beside what runs".into())
+        }
+        Event::BesideWritten { pods: 1, .. } => ("prog", "1 pod of the new version beside what runs".into()),
+        Event::BesideWritten { pods, .. } => {
+            ("prog", format!("{pods} pods of the new version beside what runs"))
+        }
+        Event::BesideReady { until: Some(until) } => {
+            ("ok", format!("Ready, watched until {}", clock(*until)))
+        }
+        Event::BesideReady { until: None } => ("hold", "Ready, waits for somebody to go on".into()),
+        Event::WentOn => ("ok", format!("{actor} said to go on")),
+        Event::StepTaken { step } => ("prog", format!("Step {}", step + 1)),
+        Event::Switched { until } => {
+            ("ok", format!("All traffic goes to the new version, watched until {}", clock(*until)))
+        }
+        Event::Promoted => ("ok", "It proved itself, the workload gets it now".into()),
         Event::Noted { text } => ("prog", text.clone()),
         Event::RolledOut { .. } => ("ok", "All pods are new and ready".into()),
         Event::Succeeded => ("ok", "Done".into()),
@@ -271,6 +310,135 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
         Event::WrittenBack { .. } => ("prog", "The cluster took the change back".into()),
         Event::RolledBack => ("ok", "What ran before runs again".into()),
         Event::RollbackFailed { why } => ("bad", format!("It could not be put back: {why}")),
+    }
+}
+
+/// Somebody ended it while it was tried beside what runs.
+pub fn stopped_beside(by: &str) -> String {
+    format!("{by} stopped it before anything that runs was replaced.")
+}
+
+/// What came instead of an answer to the smoke request.
+pub fn smoke_failed(path: &str, pod: &str, what: &str) -> String {
+    format!("The smoke request to {path} of pod {pod} failed: {}.", what.trim_end_matches('.'))
+}
+
+/// A Deployment that has the name of what would stand beside, and is somebody's.
+pub fn name_is_taken(name: &str) -> String {
+    format!("There is a Deployment {name} already, and it is not one that the portal put beside another.")
+}
+
+pub const BESIDE_IS_GONE: &str = "The Deployment with the new version was deleted meanwhile.";
+pub const WAITS_FOR_A_HAND: &str =
+    "The new version is ready beside what runs. It waits for somebody to go on.";
+pub const WATCHED_BESIDE: &str = "The new version is ready beside what runs, and watched.";
+pub const WATCHED_WITH_ALL_TRAFFIC: &str = "All traffic goes to the new version. What ran before stands by.";
+
+pub fn beside_was_changed(by: &str) -> String {
+    format!("{by} changed the Deployment with the new version meanwhile.")
+}
+
+/// Why one of the ways to take over is refused: the title of a check.
+pub fn not_this_way(kind: Kind) -> String {
+    match kind {
+        Kind::Rolling => "It can’t roll here".into(),
+        Kind::BlueGreen => "Blue-green can’t be done here".into(),
+        Kind::Canary => "A canary can’t be done here".into(),
+    }
+}
+
+pub const PICK_ROLLING: &str = "Rolling works all the same: pick it, or ask the team that keeps this.";
+
+pub fn autoscaler_is_owned(kind: &str, name: &str) -> String {
+    format!("The autoscaler belongs to the {kind} {name}, which would lead it back at once.")
+}
+
+/// `before` is empty where no such Deployment is there yet.
+pub fn would_stand_beside(beside: &Beside, before: &str) -> String {
+    match before.is_empty() {
+        true => format!("{} would stand beside it", beside.name),
+        false => format!("{} stands beside it already, and is taken over", beside.name),
+    }
+}
+
+/// "1 pod of 10 for 5m (10 %), then 4 of 13 until somebody goes on (31 %)"
+pub fn steps(strategy: &Strategy, running: i32) -> String {
+    let wait = |pause: Pause| match pause {
+        Pause::Hand => "until somebody goes on".to_string(),
+        Pause::For(_) => format!("for {pause}"),
+    };
+    match strategy {
+        Strategy::Rolling => String::new(),
+        Strategy::BlueGreen { pause, .. } => {
+            let pods = strategy.pods(0, running);
+            let held = match pause {
+                Pause::For(time) if time.is_zero() => "the traffic is switched once they are ready".into(),
+                pause => format!("the traffic is switched once they were ready {}", wait(*pause)),
+            };
+            format!("{pods} pods of the new version, {held}")
+        }
+        Strategy::Canary { steps, .. } => {
+            let step = |(number, step): (usize, &CanaryStep)| {
+                let pods = strategy.pods(number, running);
+                let all = pods + running;
+                let share = (pods * 100 + all / 2) / all.max(1);
+                format!("{pods} of {all} pods {} ({share} %)", wait(step.pause))
+            };
+            steps.iter().enumerate().map(step).collect::<Vec<_>>().join(", then ")
+        }
+    }
+}
+
+/// Of a deploy that failed while it was tried beside what runs.
+pub fn never_replaced(deploy: &Deploy) -> String {
+    let version = deploy.action.change().map_or("", |change| &change.replaces_version);
+    format!("{version} was not replaced and has all the traffic.")
+}
+
+/// Its step on the page.
+pub fn step_beside(deploy: &Deploy) -> &'static str {
+    match deploy.action.change().map(|change| &change.strategy) {
+        Some(Strategy::BlueGreen { .. }) => "Green",
+        Some(Strategy::Canary { .. } | Strategy::Rolling) | None => "Canary",
+    }
+}
+
+/// "step 1 of 2, 33 % of the traffic"
+pub fn how_far_beside(deploy: &Deploy, beside: &Beside) -> String {
+    let State::Shifting { step, .. } = &deploy.state else { return String::new() };
+    let share = match deploy.progress.as_ref().and_then(|progress| progress.share) {
+        Some(share) if beside.services.is_empty() => format!("{share} % of the pods"),
+        Some(share) => format!("{share} % of the traffic"),
+        None => "no traffic yet".into(),
+    };
+    match deploy.action.change().map(|change| &change.strategy) {
+        Some(Strategy::Canary { steps, .. }) => format!("step {} of {}, {share}", step + 1, steps.len()),
+        Some(Strategy::BlueGreen { .. } | Strategy::Rolling) | None => share,
+    }
+}
+
+/// What people call the two sides: of what ran, and of what is new.
+pub fn track_names(strategy: &Strategy) -> (&'static str, &'static str) {
+    match strategy {
+        Strategy::BlueGreen { .. } => ("Blue", "Green"),
+        Strategy::Canary { .. } | Strategy::Rolling => ("Stable", "Canary"),
+    }
+}
+
+/// What the two sides get of the traffic, where that is known.
+pub fn shares(state: &State, new: Option<u8>) -> [String; 2] {
+    match (state.is_end(), new) {
+        (false, Some(new)) => [100 - new.min(100), new].map(|share| format!("{share} % of the traffic")),
+        _ => [String::new(), String::new()],
+    }
+}
+
+/// One of the ways, on a tile of the form: name and what it does.
+pub fn way(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Rolling => ("Rolling", "pod by pod"),
+        Kind::BlueGreen => ("Blue-green", "all beside, then switch"),
+        Kind::Canary => ("Canary", "a growing share"),
     }
 }
 
@@ -309,14 +477,9 @@ pub fn job_is_gone(stopped_by: Option<&str>) -> String {
     }
 }
 
-/// A migration that could not get to run, and what became of its Job.
-pub fn stopped_because(why: &str, refused: Option<&crate::kube::Refusal>) -> String {
-    match refused {
-        None => why.into(),
-        Some(refusal) => {
-            format!("{why} Its Job is still there and has to be deleted: {}", refusal.sentence())
-        }
-    }
+/// What a deploy made beside what runs (a Job, a second Deployment) can't be taken away.
+pub fn still_there(what: &str, why: &str) -> String {
+    format!("{what} is still there and has to be taken away by hand: {why}")
 }
 
 /// Who has to act after a deploy became void.

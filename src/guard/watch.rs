@@ -176,9 +176,11 @@ fn explains(deploy: &Deploy, cluster: &str, source: &Source) -> bool {
         Some(back) if marker == Some(&deploy.back_marker()) => Some(back),
         _ => deploy.action.change().filter(|_| marker == Some(&deploy.marker())),
     };
+    let stands_beside = deploy.beside().filter(|_| marker == Some(&deploy.beside_marker()));
+    let change = change.or_else(|| deploy.action.change().filter(|_| stands_beside.is_some()));
     let runs = match (change, deploy.action.migration()) {
         (Some(change), _) => {
-            source.name == change.workload
+            source.name == stands_beside.map_or(change.workload.as_str(), |beside| beside.name.as_str())
                 && change.images.iter().all(|(container, image)| source.images.get(container) == Some(image))
         }
         (None, Some(migration)) => {

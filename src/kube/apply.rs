@@ -6,6 +6,7 @@
 //! | `pilothouse` | the image of each deployed container, the deploy's mark on the template, the approval |
 //! | `pilothouse-restart` | the restart mark on the template |
 //! | `pilothouse-scale` | `spec.replicas`, through the scale subresource |
+//! | `pilothouse-switch` | of its Services and its autoscaler: where they lead, see `beside.rs` |
 //!
 //! An apply gives up what its manager owned and the request leaves out; that is why a restart has a manager of its
 //! own and why an image patch names every image the portal owns. The marks are annotations of our own: nobody else
@@ -34,6 +35,8 @@ use super::refusal::{Holder, Refusal};
 pub const FIELD_MANAGER: &str = "pilothouse";
 pub const RESTART_MANAGER: &str = "pilothouse-restart";
 pub const SCALE_MANAGER: &str = "pilothouse-scale";
+/// Where traffic goes: the selector of a Service, the target of an autoscaler.
+pub const SWITCH_MANAGER: &str = "pilothouse-switch";
 
 /// On the pod template: the deploy that set the images.
 pub const DEPLOY_ANNOTATION: &str = "pilothouse.dev/deploy";
@@ -42,6 +45,8 @@ pub const RESTART_ANNOTATION: &str = "pilothouse.dev/restart";
 pub const RESTARTED_AT_ANNOTATION: &str = "pilothouse.dev/restarted-at";
 /// On the object: the digest that was approved, for clusters that demand it.
 pub const APPROVAL_ANNOTATION: &str = "pilothouse.dev/approval";
+/// On a Deployment that stands beside another while a new version proves itself: the other one's name.
+pub const BESIDE_LABEL: &str = "pilothouse.dev/beside";
 /// Stands in place of the digest while a change is tried out: the guard of an environment lets it through for dry runs.
 pub const TRYING: &str = "dry-run";
 
@@ -320,14 +325,19 @@ async fn delete_unrendered(
             continue;
         }
         fence.stands().await?;
-        let only_this = Preconditions { uid: metadata.uid, resource_version: metadata.resource_version };
-        let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
-        match call::send(user, place.request().delete(&place.name, &params)).await {
-            Ok(_) | Err(Refusal::NotFound { .. }) => {}
-            Err(refusal) => return Err(refusal),
-        }
+        delete(user, &place, metadata).await?;
     }
     Ok(())
+}
+
+/// Deletes this very version of the object, and what it owns. What is gone already is fine.
+pub(super) async fn delete(user: &UserClient, place: &Place, seen: ObjectMeta) -> Result<(), Refusal> {
+    let only_this = Preconditions { uid: seen.uid, resource_version: seen.resource_version };
+    let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+    match call::send(user, place.request().delete(&place.name, &params)).await {
+        Ok(_) | Err(Refusal::NotFound { .. }) => Ok(()),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// Sets the number of replicas through the scale subresource. `seen` is what the person saw: when it is neither
@@ -368,7 +378,7 @@ pub async fn scale(
     Err(stale("it keeps changing"))
 }
 
-const ATTEMPTS: u8 = 5;
+pub(super) const ATTEMPTS: u8 = 5;
 
 /// A Scale has no generation; the Deployment does.
 async fn after_scale(user: &UserClient, place: &Place, changed: bool) -> Result<Applied, Refusal> {
@@ -386,32 +396,50 @@ pub async fn set_bounds(
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
     let place = Place::new("HorizontalPodAutoscaler", namespace, name)?;
-    let params = PatchParams { field_manager: Some(SCALE_MANAGER.into()), ..PatchParams::default() };
-    for _ in 0..ATTEMPTS {
-        let live = call::read(user, &place).await?.ok_or_else(|| not_found(&place))?;
-        if let Some(gitops) = metadata(&live).as_ref().and_then(ownership::keeper) {
-            let holder = Holder { manager: gitops.tool, field: ".spec.maxReplicas".into() };
-            return Err(Refusal::Conflict { holders: vec![holder] });
-        }
+    let change = |live: &Value| {
+        not_kept(live, ".spec.maxReplicas")?;
         let number =
             |field: &str, absent: i32| live["spec"][field].as_i64().map_or(absent.into(), i128::from);
         let now = (number("minReplicas", 1), number("maxReplicas", 0));
         if now == (bounds.0.into(), bounds.1.into()) {
-            return Ok(applied(&place, live, false, Vec::new()));
+            return Ok(None);
         }
         if now != (seen.0.into(), seen.1.into()) {
-            return Err(stale(&format!(
-                "{} to {} replicas instead of {} to {}",
-                now.0, now.1, seen.0, seen.1
-            )));
+            let (min, max) = now;
+            return Err(stale(&format!("{min} to {max} replicas instead of {} to {}", seen.0, seen.1)));
         }
+        Ok(Some(json!({"spec": {"minReplicas": bounds.0, "maxReplicas": bounds.1}})))
+    };
+    merge(user, &place, SCALE_MANAGER, change, fence).await
+}
+
+/// Refuses what a repository would set back.
+pub(super) fn not_kept(live: &Value, field: &str) -> Result<(), Refusal> {
+    match metadata(live).as_ref().and_then(ownership::keeper) {
+        Some(gitops) => {
+            let holder = Holder { manager: gitops.tool, field: field.into() };
+            Err(Refusal::Conflict { holders: vec![holder] })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Merges what `change` makes of the live object into it. None: it is as it should be.
+pub(super) async fn merge(
+    user: &UserClient,
+    place: &Place,
+    manager: &str,
+    change: impl Fn(&Value) -> Result<Option<Value>, Refusal>,
+    fence: &impl Fence,
+) -> Result<Applied, Refusal> {
+    let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+    for _ in 0..ATTEMPTS {
+        let live = call::read(user, place).await?.ok_or_else(|| not_found(place))?;
+        let Some(patch) = change(&live)? else { return Ok(applied(place, live, false, Vec::new())) };
         fence.stands().await?;
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
-            "spec": {"minReplicas": bounds.0, "maxReplicas": bounds.1},
-        }));
-        match call::send(user, place.request().patch(name, &params, &patch)).await {
-            Ok(answer) => return Ok(applied(&place, answer.object, true, answer.warnings)),
+        let patch = Patch::Merge(bound_to(patch, Some(&live)));
+        match call::send(user, place.request().patch(&place.name, &params, &patch)).await {
+            Ok(answer) => return Ok(applied(place, answer.object, true, answer.warnings)),
             Err(Refusal::Stale { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -420,7 +448,7 @@ pub async fn set_bounds(
 }
 
 /// Applies what `object` makes of the live one.
-async fn write(
+pub(super) async fn write(
     user: &UserClient,
     place: &Place,
     params: PatchParams,
@@ -495,7 +523,7 @@ fn applied(place: &Place, object: Value, changed: bool, warnings: Vec<String>) -
     }
 }
 
-fn stale(message: &str) -> Refusal {
+pub(super) fn stale(message: &str) -> Refusal {
     Refusal::Stale { message: message.into() }
 }
 
@@ -503,7 +531,7 @@ fn not_found(place: &Place) -> Refusal {
     Refusal::NotFound { kind: place.kind.clone(), name: place.name.clone() }
 }
 
-fn metadata(object: &Value) -> Option<ObjectMeta> {
+pub(super) fn metadata(object: &Value) -> Option<ObjectMeta> {
     serde_json::from_value(object["metadata"].clone()).ok()
 }
 

@@ -2,7 +2,8 @@
 //! known of it (`status.rs`), from a watch that keeps it in memory (`watch.rs`) or read as a person (`observe.rs`).
 //! Judging it, from objects alone: what a pod does (`pod.rs`), how a rollout goes (`rollout.rs`), how healthy it is
 //! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
-//! A Job that runs once (`job.rs`): made, watched, judged.
+//! A second Deployment beside a workload, and leading traffic to it (`beside.rs`); asking a pod whether it works
+//! (`smoke.rs`). A Job that runs once (`job.rs`): made, watched, judged.
 //! An administrator's own client, which only tries things out: `trial.rs`.
 //! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
 //! why it was refused (`refusal.rs`). What the portal may do at all, as itself and as people: `rights.rs`.
@@ -10,6 +11,7 @@
 //! for the guard: `sources.rs`.
 
 pub mod apply;
+pub mod beside;
 pub mod bindings;
 mod call;
 mod client;
@@ -28,6 +30,7 @@ mod refusal;
 mod refused_pod;
 pub mod rights;
 pub mod rollout;
+pub mod smoke;
 pub mod sources;
 mod status;
 mod target;

@@ -116,7 +116,7 @@ pub fn gitops(deployment: &Deployment) -> Option<GitOps> {
 
 /// The controller that keeps an object: by the fields it set in the spec, or by the marks it left.
 /// The marks count alone too, because the last hand on the image may have been somebody's kubectl.
-pub(super) fn keeper(metadata: &ObjectMeta) -> Option<GitOps> {
+pub fn keeper(metadata: &ObjectMeta) -> Option<GitOps> {
     let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
     let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let marks = [

@@ -106,6 +106,11 @@ impl Crash {
     }
 }
 
+/// Every container is ready, so Services send traffic to it.
+pub fn is_ready(pod: &Pod) -> bool {
+    matches!(doing(pod, &[]), Doing::Ready { .. })
+}
+
 /// Reads a pod's status. Events of the pod sharpen the answer ("pulling", "a probe failed") and may be missing.
 pub fn doing(pod: &Pod, events: &[Event]) -> Doing {
     let Some(status) = &pod.status else { return Doing::Unknown };

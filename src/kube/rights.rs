@@ -55,6 +55,12 @@ pub const AS_ITSELF: &[Right] = &[
 /// As a person, and only where that person may do it too.
 pub const AS_PEOPLE: &[Right] = &[
     right("apps", "deployments", &["get", "list", "patch"], "Deploy, restart and roll back."),
+    right(
+        "apps",
+        "deployments",
+        &["delete"],
+        "Only what stands beside a workload while a new version proves itself (blue-green, canary): the portal made it.",
+    ),
     right("apps", "deployments/scale", &["get", "patch"], ""),
     right("apps", "replicasets", &["list"], "How a rollout goes, and why it does not."),
     right("", "pods", &["get", "list"], ""),
@@ -69,7 +75,18 @@ pub const AS_PEOPLE: &[Right] = &[
     ),
     right("", "resourcequotas", &["list"], "Whether there is room for a bigger size."),
     right("", "limitranges", &["list"], ""),
-    right("", "services", &["get", "patch"], "What the portal makes for a service with a run section."),
+    right(
+        "",
+        "pods/proxy",
+        &["get"],
+        "The smoke request of a service that names one: a path, asked of a new pod.",
+    ),
+    right(
+        "",
+        "services",
+        &["get", "list", "patch"],
+        "What the portal makes for a service with a run section; where traffic goes in blue-green.",
+    ),
     right("policy", "poddisruptionbudgets", &["get", "list", "patch", "delete"], ""),
     right("autoscaling", "horizontalpodautoscalers", &["get", "list", "patch", "delete"], ""),
     right(

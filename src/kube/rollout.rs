@@ -88,7 +88,7 @@ pub fn status(observed: &Observed, written: &Written) -> Rollout {
         // While the controller has not looked, it may not have seen the pause either.
         Rollout::Waiting(_) if paused && is_observed(deployment) => Rollout::Paused,
         Rollout::Waiting(progress) => {
-            let ready = observed.new_pods().filter(|pod| matches!(pod::doing(pod, &[]), Doing::Ready { .. }));
+            let ready = observed.new_pods().filter(|pod| pod::is_ready(pod));
             Rollout::Waiting(Progress { ready: ready.count().try_into().unwrap_or(i32::MAX), ..progress })
         }
         other => other,

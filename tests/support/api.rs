@@ -255,6 +255,7 @@ async fn plan(Path((service, environment)): Path<(String, String)>) -> Json<Plan
         version: "v1.1.0".into(),
         image_digest: None,
         replaces: "v1.0.0".into(),
+        strategy: None,
         approvals: 0,
         approvers: vec![],
         checks: vec![Check {

@@ -98,10 +98,11 @@ pub fn is_failure(state: &str) -> bool {
     matches!(state, "failed" | "rolled_back" | "rollback_failed")
 }
 
-pub const STATES: [&str; 15] = [
+pub const STATES: [&str; 16] = [
     "requested",
     "awaiting_approval",
     "queued",
+    "shifting",
     "applying",
     "rolling_out",
     "verifying",
@@ -187,6 +188,10 @@ pub fn approved(deploy: &Deploy) -> String {
         "awaiting_approval" => format!("Approved: {what}. {}", clean(&who_approves(deploy))),
         _ => format!("Approved: {what}. It runs by itself now."),
     }
+}
+
+pub fn promoted(deploy: &Deploy) -> String {
+    clean(&format!("Goes on: {}.", titled(deploy)))
 }
 
 pub fn rejected(deploy: &Deploy) -> String {

@@ -1,0 +1,172 @@
+//! Whether a new version can take over in the way that was picked, asked of the cluster as the person: what stands in
+//! the way of a second Deployment beside the workload, and of leading traffic to it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, Service};
+use kube::api::ListParams;
+
+use super::deploy::{ImageChange, Place};
+use super::plan::{self, Check};
+use super::strategy::{self, Around, Beside, Strategy};
+use super::wording;
+use crate::app::App;
+use crate::auth::{CurrentUser, access};
+use crate::config::{Environment, Strategy as Kind};
+use crate::kube::beside::stands_beside;
+use crate::kube::{UserClient, Wanted, dry_run, ownership};
+use crate::web::Result;
+
+/// The way in full, and the checks that say whether it can be gone. Where nothing runs yet there is one way only.
+pub(super) async fn find(
+    app: &App,
+    user: &CurrentUser,
+    client: &UserClient,
+    environment: &Environment,
+    place: &Place,
+    live: &Deployment,
+    change: &ImageChange,
+    kind: Kind,
+) -> Result<(Strategy, Vec<Check>)> {
+    if kind == Kind::Rolling {
+        return Ok((Strategy::Rolling, Vec::new()));
+    }
+    let all = ListParams::default();
+    let (services, autoscalers, quotas, limits) = (
+        client.api::<Service>(&place.namespace),
+        client.api::<HorizontalPodAutoscaler>(&place.namespace),
+        client.api::<ResourceQuota>(&place.namespace),
+        client.api::<LimitRange>(&place.namespace),
+    );
+    let (services, autoscalers, quotas, limits) =
+        tokio::join!(services.list(&all), autoscalers.list(&all), quotas.list(&all), limits.list(&all));
+    let away = plan::away_from(&place.cluster);
+    let (services, autoscalers) = (services.map_err(&away)?.items, autoscalers.map_err(&away)?.items);
+    let autoscaler = ownership::autoscaler(&autoscalers, &change.workload);
+    let around = around(live, change, &services, autoscaler);
+    let found = match kind {
+        Kind::BlueGreen => around.blue_green(),
+        Kind::Canary | Kind::Rolling => around.canary(),
+    };
+    let impossible =
+        |why: String| Check::bad(wording::not_this_way(kind), why, Some(wording::PICK_ROLLING.into()));
+    let beside = match found {
+        Ok(beside) => beside,
+        Err(why) => return Ok((Strategy::Rolling, vec![impossible(why)])),
+    };
+    let mut checks = Vec::new();
+    if kind == Kind::BlueGreen
+        && let Some(why) = kept(&beside, &services, autoscaler)
+    {
+        checks.push(impossible(why));
+    }
+    checks.extend(rights(app, user, place, kind, &beside).await?);
+
+    let strategy = match kind {
+        Kind::BlueGreen => Strategy::BlueGreen { beside, pause: environment.blue_green.pause },
+        Kind::Canary | Kind::Rolling => Strategy::Canary { beside, steps: environment.canary.clone() },
+    };
+    if let (Some(beside), true) = (strategy.beside(), checks.is_empty()) {
+        let running = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let most = most_pods(&strategy, running);
+        let (quotas, limits) = (
+            quotas.map(|list| list.items).unwrap_or_default(),
+            limits.map(|list| list.items).unwrap_or_default(),
+        );
+        checks.extend(plan::room(live, most, &quotas, &limits, &place.namespace));
+        let object = serde_json::to_value(live)?;
+        let object = strategy::track(change, beside, &place.namespace, &object, most);
+        for tried in dry_run::dry_run(client, &[object], false).await {
+            checks.push(match tried.after {
+                _ if tried.live.as_ref().is_some_and(|live| !stands_beside(live)) => {
+                    impossible(wording::name_is_taken(&beside.name))
+                }
+                Ok(_) => Check::ok(
+                    wording::would_stand_beside(beside, &tried.before),
+                    wording::steps(&strategy, running),
+                ),
+                Err(refusal) => impossible(refusal.sentence()),
+            });
+        }
+    }
+    Ok((strategy, checks))
+}
+
+/// How many pods stand beside the workload at most.
+fn most_pods(strategy: &Strategy, running: i32) -> i32 {
+    let steps = match strategy {
+        Strategy::Canary { steps, .. } => steps.len(),
+        Strategy::Rolling | Strategy::BlueGreen { .. } => 1,
+    };
+    (0..steps).map(|step| strategy.pods(step, running)).max().unwrap_or_default()
+}
+
+fn around(
+    live: &Deployment,
+    change: &ImageChange,
+    services: &[Service],
+    autoscaler: Option<&HorizontalPodAutoscaler>,
+) -> Around {
+    let spec = live.spec.clone().unwrap_or_default();
+    let selector_of = |service: &Service| {
+        let selector = service.spec.as_ref()?.selector.clone()?;
+        Some((service.metadata.name.clone()?, selector))
+    };
+    Around {
+        workload: change.workload.clone(),
+        selector: spec.selector.match_labels.unwrap_or_default(),
+        pods: spec.template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default(),
+        services: services.iter().filter_map(selector_of).collect(),
+        autoscaler: autoscaler.and_then(|found| found.metadata.name.clone()),
+    }
+}
+
+/// Who would lead the traffic, or the autoscaler, back at once.
+fn kept(
+    beside: &Beside,
+    services: &[Service],
+    autoscaler: Option<&HorizontalPodAutoscaler>,
+) -> Option<String> {
+    let ours = |service: &&Service| {
+        service.metadata.name.as_ref().is_some_and(|name| beside.services.contains(name))
+    };
+    let keeper = services.iter().filter(ours).find_map(|service| ownership::keeper(&service.metadata));
+    let keeper = keeper.or_else(|| ownership::keeper(&autoscaler?.metadata));
+    if let Some(gitops) = keeper {
+        return Some(gitops.sentence());
+    }
+    let owner = autoscaler?
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))?;
+    Some(wording::autoscaler_is_owned(&owner.kind, &owner.name))
+}
+
+/// What the person needs to be allowed beside changing the workload. Empty: everything is.
+async fn rights(
+    app: &App,
+    user: &CurrentUser,
+    place: &Place,
+    kind: Kind,
+    beside: &Beside,
+) -> Result<Vec<Check>> {
+    let mut needed = vec![("create", "apps", "deployments"), ("delete", "apps", "deployments")];
+    if kind == Kind::BlueGreen {
+        needed.push(("patch", "", "services"));
+        if beside.autoscaler.is_some() {
+            needed.push(("patch", "autoscaling", "horizontalpodautoscalers"));
+        }
+    }
+    for (verb, group, resource) in needed {
+        let namespace = place.namespace.as_str();
+        let wanted = Wanted { verb, group, resource, subresource: None, namespace, name: None };
+        if !access::review(app, user, &place.cluster, wanted).await?.allowed {
+            let detail = format!("It needs the right to {verb} {resource} in {namespace}.");
+            let help = plan::who_grants(app, &place.team);
+            return Ok(vec![Check::bad(wording::not_this_way(kind), detail, Some(help))]);
+        }
+    }
+    Ok(Vec::new())
+}
