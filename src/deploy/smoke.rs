@@ -14,13 +14,14 @@ use crate::kube::{UserClient, smoke};
 const TRIES: u8 = 3;
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// Whether a new pod answers as the service's entry says it does. Err is the sentence why the deploy fails.
+/// Whether a new pod answers as the service's entry says it does. The inner error is the sentence why the deploy fails, the
+/// outer one says that the cluster is away.
 pub async fn passes(
     app: &App,
     user: &UserClient,
     deploy: &Deploy,
     observed: &Observed,
-) -> Result<(), String> {
+) -> Result<Result<(), String>, Seen> {
     let catalogue = app.catalogue.load();
     let entry = catalogue.service(&deploy.place.service);
     let (Some((port, path)), Some(_)) = (entry.and_then(|entry| entry.smoke()), deploy.action.change())
