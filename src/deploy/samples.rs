@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::deploy::{Action, Deploy, DeployId, Digest, ImageChange, Place, Policy, State};
-use super::strategy::Strategy;
+use super::strategy::{Beside, Strategy};
 use crate::auth::{Identity, Person};
 
 pub type Character = (&'static str, &'static str, &'static [&'static str]);
@@ -37,6 +37,18 @@ pub fn change() -> ImageChange {
         objects: Vec::new(),
         take_over: None,
         strategy: Strategy::Rolling,
+    }
+}
+
+/// What stands beside checkout-api.
+pub fn beside(suffix: &str) -> Beside {
+    Beside {
+        name: format!("checkout-api-{suffix}"),
+        label: "app".into(),
+        value: format!("checkout-api-{suffix}"),
+        was: Some("checkout-api".into()),
+        services: vec!["checkout-api".into()],
+        autoscaler: None,
     }
 }
 

@@ -394,13 +394,16 @@ fn rolling_back(
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prelude::{Just, any, prop, prop_assert, prop_oneof, proptest};
+    use proptest::strategy::Strategy as _;
     use proptest::test_runner::TestCaseError;
 
     use super::*;
-    use crate::deploy::deploy::{Action, apply};
+    use crate::config::{CanaryStep, Pause};
+    use crate::deploy::deploy::{Action, Stage, apply};
     use crate::deploy::migration::Migration;
     use crate::deploy::samples;
+    use crate::deploy::strategy::Strategy;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -453,6 +456,103 @@ mod tests {
         Seen::Rollout { status, reason: None, trouble: trouble.map_err(Into::into), back, beside: false }
     }
 
+    fn canary() -> Strategy {
+        let steps = [(25, Pause::For(SignedDuration::from_secs(2))), (50, Pause::Hand)];
+        let steps = steps.map(|(weight, pause)| CanaryStep { weight, pause }).to_vec();
+        Strategy::Canary { beside: samples::beside("canary"), steps }
+    }
+
+    fn blue_green() -> Strategy {
+        Strategy::BlueGreen { beside: samples::beside("green"), pause: Pause::For(SignedDuration::ZERO) }
+    }
+
+    fn beside(strategy: Strategy) -> Deploy {
+        let action = Action::Deploy(ImageChange { strategy, ..samples::change() });
+        Deploy { action, state: State::Queued, ..samples::deploy() }
+    }
+
+    /// It is ready beside what runs, and nothing is wrong.
+    fn well() -> SeenBeside {
+        SeenBeside { overtaken: false, status: Rollout::Done, reason: None, trouble: Ok(()), short: false }
+    }
+
+    /// What was recorded or written, until the deploy is no longer tried beside what runs.
+    fn walk(mut deploy: Deploy, seen: &SeenBeside) -> (Deploy, Vec<String>) {
+        let mut now = at("2026-11-23T14:00:00Z");
+        let mut happened = Vec::new();
+        deploy.state = apply(&State::Queued, &Event::ShiftBegan, "", now).unwrap();
+        while matches!(deploy.state, State::Shifting { .. }) && happened.len() < 20 {
+            now += SignedDuration::from_secs(1);
+            let step = next_step(&deploy, &Seen::Beside(Box::new(seen.clone())), now);
+            if deploy.waits_for_a_hand() && matches!(step, Step::Wait { .. }) {
+                deploy.state = apply(&deploy.state, &Event::WentOn, "Maya", now).unwrap();
+                happened.push("hand".into());
+                continue;
+            }
+            let before = deploy.state.clone();
+            carry_out(&mut deploy, step.clone(), 2, now).unwrap();
+            if deploy.state != before {
+                happened.push(match step {
+                    Step::Write => "write".into(),
+                    Step::TakeAway { .. } => "take away".into(),
+                    Step::Record(event) => {
+                        serde_json::to_value(event).unwrap()["event"].as_str().unwrap().into()
+                    }
+                    Step::Wait { .. } => "wait".into(),
+                });
+            }
+        }
+        (deploy, happened)
+    }
+
+    #[test]
+    fn a_canary_grows_step_by_step_and_only_then_is_the_workload_touched() {
+        let (deploy, happened) = walk(beside(canary()), &well());
+        let wanted = ["write", "beside_ready", "step_taken", "write", "beside_ready", "hand", "promoted"];
+        assert_eq!(happened, wanted);
+        assert!(matches!(deploy.state, State::Applying { .. }));
+        let done = Deploy { state: verifying().state, ..deploy.clone() };
+        let rolled_out = Deploy {
+            state: State::RollingOut {
+                since: at("2026-11-23T14:00:00Z"),
+                written: Written { generation: 3, marked: true },
+                stopped_by: None,
+            },
+            ..done
+        };
+        let still =
+            Seen::Rollout { status: Rollout::Done, reason: None, trouble: Ok(()), back: None, beside: true };
+        assert!(
+            matches!(step(&rolled_out, &still), Step::TakeAway { then: Event::RolledOut { .. } }),
+            "the canary goes once the workload has the version"
+        );
+    }
+
+    #[test]
+    fn green_gets_the_traffic_is_watched_and_then_the_workload_gets_the_version() {
+        let (_, happened) = walk(beside(blue_green()), &well());
+        assert_eq!(happened, ["write", "beside_ready", "write", "promoted"]);
+        let (_, grown) = walk(beside(blue_green()), &SeenBeside { short: true, ..well() });
+        assert_eq!(
+            grown[..5],
+            ["write", "beside_ready", "step_taken", "write", "beside_ready"],
+            "as large first"
+        );
+    }
+
+    #[test]
+    fn what_fails_beside_is_taken_away_and_nothing_else_is_touched() {
+        let fails = |seen: SeenBeside| {
+            let (deploy, happened) = walk(beside(canary()), &seen);
+            assert_eq!(happened.last().map(String::as_str), Some("take away"), "{happened:?}");
+            deploy.state.name()
+        };
+        assert_eq!(fails(SeenBeside { trouble: Err("It restarted.".into()), ..well() }), "failed");
+        assert_eq!(fails(SeenBeside { status: Rollout::Failed("Too slow.".into()), ..well() }), "failed");
+        assert_eq!(fails(SeenBeside { status: Rollout::Gone, ..well() }), "failed");
+        assert_eq!(fails(SeenBeside { overtaken: true, ..well() }), "superseded");
+    }
+
     /// The deploy after what the step recorded.
     fn after(deploy: &Deploy, step: Step) -> Deploy {
         let Step::Record(event) = step else { panic!("{step:?}") };
@@ -495,7 +595,7 @@ mod tests {
         assert!(failed.state.is_end());
     }
 
-    fn any_reason() -> impl Strategy<Value = Option<Reason>> {
+    fn any_reason() -> impl prop::strategy::Strategy<Value = Option<Reason>> {
         let reason = |fatal| Reason {
             sentence: "It crashes.".into(),
             evidence: Vec::new(),
@@ -505,7 +605,7 @@ mod tests {
         proptest::option::of(any::<bool>().prop_map(reason))
     }
 
-    fn any_status() -> impl Strategy<Value = Rollout> {
+    fn any_status() -> impl prop::strategy::Strategy<Value = Rollout> {
         prop_oneof![
             3 => Just(Rollout::Waiting(Progress::default())),
             3 => Just(Rollout::Done),
@@ -516,7 +616,7 @@ mod tests {
         ]
     }
 
-    fn any_seen() -> impl Strategy<Value = Seen> {
+    fn any_seen() -> impl prop::strategy::Strategy<Value = Seen> {
         let written = Written { generation: 2, marked: true };
         let rollout = (any_status(), any_reason(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
             |(status, reason, restarts, back, beside)| Seen::Rollout {
@@ -529,7 +629,18 @@ mod tests {
         );
         let jobs =
             prop_oneof![Just(JobStatus::Running("It runs.")), Just(JobStatus::Done), Just(JobStatus::Gone)];
+        let beside =
+            (any_status(), any_reason(), any::<bool>(), 0..12u8).prop_map(|(status, reason, short, odd)| {
+                Seen::Beside(Box::new(SeenBeside {
+                    overtaken: odd == 0,
+                    status,
+                    reason,
+                    trouble: if odd == 1 { Err("It restarted.".into()) } else { Ok(()) },
+                    short,
+                }))
+            });
         prop_oneof![
+            6 => beside,
             1 => Just(Seen::Nothing),
             1 => Just(Seen::Gate { ahead: Some(DeployId(3)), verdict: Ok(()) }),
             1 => Just(Seen::Gate { ahead: None, verdict: Err(Moved::Running) }),
@@ -555,6 +666,12 @@ mod tests {
             Step::TakeAway { then } => then,
             Step::Write if answer == 0 => return Ok(()),
             Step::Write if answer == 1 => refused(deploy, "No.".into()),
+            Step::Write if matches!(deploy.state, State::Shifting { stage: Stage::Sizing, .. }) => {
+                Event::BesideWritten { generation: 1, pods: 1 }
+            }
+            Step::Write if matches!(deploy.state, State::Shifting { .. }) => {
+                Event::Switched { until: now + SignedDuration::from_secs(3) }
+            }
             Step::Write if matches!(deploy.state, State::RollingBack { .. }) => {
                 Event::WrittenBack { generation: 3 }
             }
@@ -571,20 +688,36 @@ mod tests {
         /// and never after its end. And however it got where it is, silence ends it.
         #[test]
         fn a_deploy_only_moves_where_it_may_and_comes_to_an_end(
-            seen in proptest::collection::vec((any_seen(), 0..4u8), 0..60), migrates in any::<bool>(),
+            seen in proptest::collection::vec((any_seen(), 0..4u8), 0..60), kind in 0..4u8,
         ) {
-            let mut deploy = if migrates { migration(State::Queued) } else { samples::deploy() };
+            let migrates = kind == 0;
+            let mut deploy = match kind {
+                0 => migration(State::Queued),
+                1 => samples::deploy(),
+                2 => beside(blue_green()),
+                _ => beside(canary()),
+            };
             deploy.state = State::Queued;
             let mut now = at("2026-11-23T14:00:00Z");
             let mut writes = 0;
             for (seen, answer) in seen {
                 now += SignedDuration::from_secs(1);
                 let step = next_step(&deploy, &seen, now);
-                let may_write = matches!(deploy.state, State::Applying { .. } | State::RollingBack { written: None, .. });
+                let writes_workload = matches!(deploy.state, State::Applying { .. } | State::RollingBack { written: None, .. });
+                let may_write = writes_workload || matches!(deploy.state, State::Shifting { .. });
                 prop_assert!(step != Step::Write || may_write, "a write in {:?}", deploy.state);
-                writes += u32::from(step == Step::Write && answer > 1);
+                writes += u32::from(step == Step::Write && writes_workload && answer > 1);
                 prop_assert!(!deploy.state.is_end() || matches!(step, Step::Wait { .. }), "{step:?} after the end");
                 carry_out(&mut deploy, step, answer, now)?;
+                // A person, now and then.
+                let by_hand = match answer {
+                    3 if deploy.waits_for_a_hand() => Some(Event::WentOn),
+                    0 if deploy.waits_for_a_hand() => Some(Event::Stopped),
+                    _ => None,
+                };
+                if let Some(state) = by_hand.and_then(|event| apply(&deploy.state, &event, "Maya", now)) {
+                    deploy.state = state;
+                }
             }
             prop_assert!(writes <= 2, "one change, and once back");
 
@@ -596,6 +729,10 @@ mod tests {
                     State::Applying { .. } | State::RollingBack { written: None, .. } => {
                         Seen::Landed(Some(Written { generation: 3, marked: true }))
                     }
+                    State::Shifting { .. } => Seen::Beside(Box::new(SeenBeside {
+                        trouble: Err("It restarted.".into()),
+                        ..well()
+                    })),
                     State::RollingOut { .. } | State::Verifying { .. } if n % 2 == 1 => Seen::Blind("No.".into()),
                     State::RollingOut { .. } if migrates => Seen::Job { status: JobStatus::Gone, reason: None, stands: true },
                     _ => rollout(Rollout::Waiting(Progress::default()), Err("It restarted."), true),
