@@ -33,16 +33,17 @@ struct Guarded {
 
 impl Guarded {
     async fn open() -> Self {
-        Self::open_with(CATALOGUE, "1s").await
+        Self::open_with(CATALOGUE, "soak = \"1s\"").await
     }
 
-    async fn open_with(catalogue: &str, soak: &str) -> Self {
+    /// `rules`: lines of the environment, its soak among them.
+    async fn open_with(catalogue: &str, rules: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let environment = format!("guarded-{}-{number}", std::process::id());
         let world = World::builder().replace("name = \"production\"", &format!("name = \"{environment}\"")).replace(
             "soak = \"1s\"\n",
-            &format!("soak = \"{soak}\"\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"),
+            &format!("{rules}\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"),
         );
         let shop = Shop::open_as(world, catalogue, &environment).await;
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -220,6 +221,20 @@ async fn the_portals_approved_change_passes_and_its_form_has_tried_both_ways() {
 }
 
 #[tokio::test]
+async fn a_canary_passes_as_what_was_approved() {
+    let rules = "soak = \"1s\"\nstrategy = \"canary\"\ncanary = [{ weight = 50, pause = \"1s\" }]";
+    let guarded = Guarded::open_with(CATALOGUE, rules).await;
+    guarded.lands("v1.1.0").await;
+    let wrote: i64 = sqlx::query_scalar("select count(*) from guard_credits where marker like '%-beside'")
+        .fetch_one(&guarded.shop.world.app.db)
+        .await
+        .unwrap();
+    assert_eq!(wrote, 1, "the canary was seen, and explained");
+    assert_eq!(guarded.unapproved().await, []);
+    invariants_hold(&guarded.shop).await;
+}
+
+#[tokio::test]
 async fn an_approval_for_trying_is_good_for_nothing_else() {
     let guarded = Guarded::open().await;
     let production = &guarded.shop.production;
@@ -278,7 +293,7 @@ async fn who_breaks_the_glass_is_in_the_audit_trail_within_seconds_and_once() {
 
 #[tokio::test]
 async fn what_is_put_back_passes_under_the_same_approval_and_is_explained_by_it() {
-    let guarded = Guarded::open_with(CATALOGUE, "12s").await;
+    let guarded = Guarded::open_with(CATALOGUE, "soak = \"12s\"").await;
     let production = &guarded.shop.production;
     guarded.lands("v1.1.0").await;
     let id = guarded.approved("v1.5.0").await;
@@ -355,7 +370,7 @@ async fn a_migration_passes_by_its_approval_and_a_job_by_hand_does_not() {
     let migration = json!({"command": ["/app"], "args": ["migrate", "pause=1s"], "deadline": "1m"});
     let catalogue =
         CATALOGUE.replace("owner: payments}", &format!("owner: payments, migration: {migration}}}"));
-    let guarded = Guarded::open_with(&catalogue, "1s").await;
+    let guarded = Guarded::open_with(&catalogue, "soak = \"1s\"").await;
     let production = &guarded.shop.production;
     let (maya, omar) = (guarded.shop.maya().await, guarded.shop.omar().await);
     let path = format!("/services/shop/{}/migrate", guarded.environment);
