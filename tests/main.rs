@@ -39,3 +39,4 @@ mod sign_in;
 mod support;
 mod throughput;
 mod upgrade;
+mod workloads;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 
+use super::act;
 use super::back;
 use super::deploy::{Action, Deploy, ImageChange, Policy, Progress, State, Written};
 use super::gates::{Facts, may_execute};
@@ -19,7 +19,7 @@ use crate::kube::diagnosis;
 use crate::kube::job::{self, LastLines};
 use crate::kube::observe::observe as observe_workload;
 use crate::kube::rollout::{self, Observed};
-use crate::kube::{PodState, Refusal, UserClient, Wanted, apply};
+use crate::kube::{LiveWorkload, MakesPods, PodState, Refusal, UserClient, Wanted, apply, stuck, workload};
 use crate::registry::ImageRef;
 
 /// What one look found: the part that decides, and the part that people see.
@@ -27,7 +27,7 @@ pub struct Look {
     pub decisive: Seen,
     pub pods: Option<Vec<PodState>>,
     /// The workload as it was read, for a write that must not land on anything newer.
-    pub workload: Option<Deployment>,
+    pub workload: Option<LiveWorkload>,
     /// What a migration wrote last.
     pub log: Option<LastLines>,
 }
@@ -171,7 +171,7 @@ fn right(deploy: &Deploy) -> Wanted<'_> {
             Wanted {
                 verb: "patch",
                 group: "apps",
-                resource: "deployments",
+                resource: deploy.action.workload_kind().resource(),
                 subresource: None,
                 namespace,
                 name: Some(deploy.action.workload()),
@@ -208,8 +208,8 @@ async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, S
     if change.is_none() && deploy.action.migration().is_none() {
         return Ok(None);
     }
-    let deployment = get(app, deploy).await?;
-    let images = deployment.as_ref().map(apply::images).unwrap_or_default();
+    let live = get(app, deploy).await?;
+    let images = live.as_ref().map(apply::images).unwrap_or_default();
     let Some(change) = change else { return Ok(Some(images)) };
     Ok(Some(
         images
@@ -219,10 +219,10 @@ async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, S
     ))
 }
 
-async fn get(app: &App, deploy: &Deploy) -> Result<Option<Deployment>, Refusal> {
+async fn get(app: &App, deploy: &Deploy) -> Result<Option<LiveWorkload>, Refusal> {
     let user = client(app, deploy).map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
-    let api = user.api::<Deployment>(&deploy.place.namespace);
-    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, api.get_opt(deploy.action.workload())).await {
+    let call = workload::get(&user, deploy.action.at(&deploy.place.namespace));
+    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
         Ok(found) => Ok(found?),
         Err(_) => Err(Refusal::Timeout),
     }
@@ -241,9 +241,14 @@ async fn landed(
         // The write itself will be refused, with the same words and a place to record them.
         Err(_) => None,
     };
-    let ours = workload.as_ref().filter(|workload| apply::carries_marker(workload, marker));
+    let ours = workload.as_ref().filter(|workload| apply::carries_marker(*workload, marker));
+    // The write is one of two: what keeps it from rolling out has to go, too.
+    let ours = match (ours, change) {
+        (Some(live), Some(change)) if stands(app, deploy, live, change).await => None,
+        _ => ours,
+    };
     let written = ours.map(|workload| Written {
-        generation: workload.metadata.generation.unwrap_or_default(),
+        generation: workload.metadata().generation.unwrap_or_default(),
         marked: true,
     });
     let overtaken = match (&workload, change) {
@@ -252,6 +257,13 @@ async fn landed(
     };
     let decisive = if written.is_none() && overtaken { Seen::Overtaken } else { Seen::Landed(written) };
     Ok(Look { workload, ..Look::only(decisive) })
+}
+
+/// Whether something stands in the way of the change. One that can't be asked about is no reason to write again.
+async fn stands(app: &App, deploy: &Deploy, live: &LiveWorkload, change: &ImageChange) -> bool {
+    let Ok(user) = client(app, deploy) else { return false };
+    let pods = stuck::in_the_way(&user, live, &change.images, act::given(deploy)).await;
+    pods.is_ok_and(|pods| !pods.is_empty())
 }
 
 /// As [`landed`]: is the Job there, and ours?
@@ -315,7 +327,7 @@ impl<'a> Ours<'a> {
 async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<Look> {
     let user = client(app, deploy)?;
     let place = &deploy.place;
-    let call = observe_workload(&user, &place.namespace, deploy.action.workload(), deploy.requested);
+    let call = observe_workload(&user, deploy.action.at(&place.namespace), deploy.requested);
     let observed: Observed = match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
         Ok(Ok(observed)) => observed,
         Ok(Err(error)) => return Ok(Look::only(unseen(&Refusal::from(error)))),

@@ -1,5 +1,5 @@
-//! Kubernetes. Two ways to a cluster (`client.rs`), what a service's workload is (`target.rs`), and what is
-//! known of it (`status.rs`), from a watch that keeps it in memory (`watch.rs`) or read as a person (`observe.rs`).
+//! Kubernetes. Two ways to a cluster (`client.rs`), which workload is a service's (`target.rs`), of which kind
+//! (`workload.rs`), and what is known of it (`status.rs`), from a watch that keeps it in memory (`watch.rs`) or read as a person (`observe.rs`).
 //! Judging it, from objects alone: what a pod does (`pod.rs`), how a rollout goes (`rollout.rs`), how healthy it is
 //! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
 //! A Job that runs once (`job.rs`): made, watched, judged.
@@ -30,14 +30,17 @@ pub mod rights;
 pub mod rollout;
 pub mod sources;
 mod status;
+pub mod stuck;
 mod target;
 pub mod trial;
 pub mod watch;
 mod wording;
+pub mod workload;
 
 pub use client::{Allowed, CALL_TIMEOUT, Clusters, PortalClient, UserClient, Wanted};
 pub use observe::observe;
 pub use refusal::{Exceeded, Holder, InvalidField, Refusal};
-pub use status::{EnvironmentStatus, Health, PodState, Workload};
+pub use status::{EnvironmentStatus, Health, Named, PodState, Workload};
 pub use target::{Selector, Target};
 pub use watch::Watch;
+pub use workload::{LiveWorkload, MakesPods, WorkloadKind, WorkloadRef};
