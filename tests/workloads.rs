@@ -6,6 +6,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use pilothouse::kube::{Named, Target, Workload, WorkloadKind};
 use serde_json::{Value, json};
 
+use crate::api::{program, send_json};
 use crate::deploys::{REPOSITORY, Shop, deployments, hidden, invariants_hold, until};
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::{Browser, World};
@@ -267,6 +268,11 @@ async fn a_daemon_set_is_deployed_put_back_and_restarted_and_has_no_size() {
     let refused = send(&maya, "scale", &[("replicas", "3")]).await.unwrap_err();
     assert!(refused.contains("A DaemonSet can’t be scaled"), "{refused}");
     assert!(refused.contains("shop runs one pod on each node"), "{refused}");
+    let program = program(&shop.world, "maya", &["read", "deploy"]).await;
+    let path = "/api/v1/services/shop/environments/staging/scale";
+    let refused = send_json(&program, path, json!({"replicas": 3})).await;
+    assert!(refused.status.is_client_error(), "{}", refused.text);
+    assert!(refused.text.contains("A DaemonSet can’t be scaled"), "{}", refused.text);
 
     let patch = kube::api::Patch::Merge(
         json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}}),

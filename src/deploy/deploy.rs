@@ -635,6 +635,17 @@ mod tests {
         ]
     }
 
+    /// What was approved before there were other kinds is approved under the same digest now.
+    #[test]
+    fn a_change_of_a_deployment_is_stored_as_ever() {
+        let stored = serde_json::json!({"kind": "restart", "workload": "shop"});
+        let action: Action = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(action.workload_kind(), WorkloadKind::Deployment);
+        assert_eq!(serde_json::to_value(action).unwrap(), stored);
+        let change = serde_json::to_value(Action::Deploy(samples::change())).unwrap();
+        assert_eq!(change.get("workload_kind"), None);
+    }
+
     #[test]
     fn an_end_is_an_end() {
         for state in every_state().iter().filter(|state| state.is_end()) {

@@ -5,7 +5,7 @@
 //! A Job that runs once (`job.rs`): made, watched, judged.
 //! An administrator's own client, which only tries things out: `trial.rs`.
 //! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
-//! why it was refused (`refusal.rs`). What the portal may do at all, as itself and as people: `rights.rs`.
+//! why it was refused (`refusal.rs`); what would keep it from rolling out (`stuck.rs`). What the portal may do at all, as itself and as people: `rights.rs`.
 //! Giving somebody a role in a namespace, and taking it back: `bindings.rs`. Everything that says what pods run, watched
 //! for the guard: `sources.rs`.
 

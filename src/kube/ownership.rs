@@ -389,4 +389,15 @@ mod tests {
         );
         assert_eq!(replicas_owner(&deployment(&[])), ReplicasOwner::Nobody);
     }
+
+    #[test]
+    fn an_autoscaler_is_of_a_kind_and_a_name() {
+        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"});
+        let of_set =
+            json!({"metadata": {"name": "web"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target}});
+        let all = [serde_json::from_value(of_set).unwrap()];
+        assert!(autoscaler(&all, WorkloadKind::StatefulSet, "web").is_some());
+        assert_eq!(autoscaler(&all, WorkloadKind::Deployment, "web"), None);
+        assert_eq!(autoscaler(&all, WorkloadKind::StatefulSet, "db"), None);
+    }
 }
