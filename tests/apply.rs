@@ -18,7 +18,7 @@ use pilothouse::kube::dry_run::{PodStart, dry_run, pod_would_start, quota_after,
 use pilothouse::kube::ownership::{
     ImageOwner, Manager, ReplicasOwner, image_owner, listed, names, replicas_owner,
 };
-use pilothouse::kube::{Refusal, UserClient};
+use pilothouse::kube::{Refusal, UserClient, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Sandbox, audited, connect, eventually};
@@ -68,6 +68,14 @@ async fn set_image(deployments: &Api<Deployment>, manager: &str, image: &str) {
     deployments.patch("web", &params, &Patch::Strategic(patch)).await.unwrap();
 }
 
+fn deployment<'a>(namespace: &'a str, name: &'a str) -> WorkloadRef<'a> {
+    WorkloadRef { kind: WorkloadKind::Deployment, namespace, name }
+}
+
+fn web_in(namespace: &str) -> WorkloadRef<'_> {
+    deployment(namespace, "web")
+}
+
 fn images(image: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("web".to_string(), image.to_string())])
 }
@@ -92,7 +100,8 @@ async fn deploy(
     image: &str,
     id: &str,
 ) -> Result<apply::Applied, Refusal> {
-    apply::apply(user, &image_patch(namespace, "web", &images(image), &marks(id)), FIELD_MANAGER, &Open).await
+    apply::apply(user, &image_patch(web_in(namespace), &images(image), &marks(id)), FIELD_MANAGER, &Open)
+        .await
 }
 
 fn holders(deployment: &Deployment) -> Vec<Manager> {
@@ -104,7 +113,7 @@ fn holders(deployment: &Deployment) -> Vec<Manager> {
 
 async fn restart(user: &UserClient, namespace: &str, id: &str) -> apply::Applied {
     let asked = "2026-11-23T14:02:00Z".parse().unwrap();
-    apply::apply(user, &restart_patch(namespace, "web", id, asked), RESTART_MANAGER, &Open).await.unwrap()
+    apply::apply(user, &restart_patch(web_in(namespace), id, asked), RESTART_MANAGER, &Open).await.unwrap()
 }
 
 /// A Deployment whose image the portal has taken over already.
@@ -113,8 +122,7 @@ async fn taken_over(sandbox: &Sandbox) -> Api<Deployment> {
     let agreed = listed(&holders(&deployments.get("web").await.unwrap())).unwrap();
     take_over(
         &sandbox.maya(),
-        &sandbox.namespace,
-        "web",
+        web_in(&sandbox.namespace),
         &images(V2),
         &images(V1),
         &agreed,
@@ -142,20 +150,20 @@ async fn an_image_that_kubectl_set_is_taken_over_once_when_agreed_and_never_forc
 
     // Agreed to for somebody else: nothing is forced.
     let refusal =
-        take_over(&maya, namespace, "web", &images(V2), &images(V3), "kubectl-set", &marks("1"), &Open)
+        take_over(&maya, web_in(namespace), &images(V2), &images(V3), "kubectl-set", &marks("1"), &Open)
             .await
             .unwrap_err();
     assert!(matches!(refusal, Refusal::Conflict { .. }), "{refusal:?}");
     assert!(runs_images(&deployments.get("web").await.unwrap(), &images(V3)));
 
     // The form shows one changed line, and that is what the take-over changes.
-    let plans = dry_run(&maya, &[image_patch(namespace, "web", &images(V2), &Marks::default())], true).await;
+    let plans = dry_run(&maya, &[image_patch(web_in(namespace), &images(V2), &Marks::default())], true).await;
     assert_eq!(
         changed_lines(&plans[0].before, plans[0].after.as_ref().unwrap()),
         [format!("-image: {V3}"), format!("+image: {V2}"),]
     );
     let agreed = listed(&managers).unwrap();
-    let applied = take_over(&maya, namespace, "web", &images(V2), &images(V3), &agreed, &marks("1"), &Open)
+    let applied = take_over(&maya, web_in(namespace), &images(V2), &images(V3), &agreed, &marks("1"), &Open)
         .await
         .unwrap();
     let after = deployments.get("web").await.unwrap();
@@ -209,7 +217,7 @@ async fn deploys_restarts_and_scales_never_undo_one_another() {
 
     let restarted = restart(&maya, namespace, "2").await;
     assert!(restarted.changed && !restart(&maya, namespace, "2").await.changed);
-    let scaled = apply::scale(&maya, namespace, "web", 1, 3, &Open).await.unwrap();
+    let scaled = apply::scale(&maya, web_in(namespace), 1, 3, &Open).await.unwrap();
     assert_eq!(scaled.generation, restarted.generation + 1);
     deploy(&maya, namespace, V3, "3").await.unwrap();
     restart(&maya, namespace, "4").await;
@@ -242,18 +250,18 @@ async fn a_scale_is_for_what_the_person_saw() {
         matches!(replicas_owner(&web), ReplicasOwner::Others { managers } if names(&managers) == "kubectl apply")
     );
 
-    let stale = apply::scale(&maya, namespace, "web", 2, 4, &Open).await;
+    let stale = apply::scale(&maya, web_in(namespace), 2, 4, &Open).await;
     assert!(matches!(stale, Err(Refusal::Stale { .. })), "{stale:?}");
-    let applied = apply::scale(&maya, namespace, "web", 1, 3, &Open).await.unwrap();
+    let applied = apply::scale(&maya, web_in(namespace), 1, 3, &Open).await.unwrap();
     assert!(applied.changed);
     assert_eq!(replicas_owner(&deployments.get("web").await.unwrap()), ReplicasOwner::Ours);
-    let again = apply::scale(&maya, namespace, "web", 1, 3, &Open).await.unwrap();
+    let again = apply::scale(&maya, web_in(namespace), 1, 3, &Open).await.unwrap();
     assert_eq!((again.changed, again.generation), (false, applied.generation));
 
     // To zero and back. The API server does not remember who set a zero.
-    assert!(apply::scale(&maya, namespace, "web", 3, 0, &Open).await.unwrap().changed);
+    assert!(apply::scale(&maya, web_in(namespace), 3, 0, &Open).await.unwrap().changed);
     assert_eq!(replicas_owner(&deployments.get("web").await.unwrap()), ReplicasOwner::Nobody);
-    assert!(apply::scale(&maya, namespace, "web", 0, 2, &Open).await.unwrap().changed);
+    assert!(apply::scale(&maya, web_in(namespace), 0, 2, &Open).await.unwrap().changed);
 }
 
 #[tokio::test]
@@ -297,7 +305,8 @@ async fn who_may_not_is_told_what_and_who_can_grant_it() {
     let refusal = deploy(&sandbox.lin(), namespace, V1, "2").await.unwrap_err();
     assert_eq!(refusal.sentence(), format!("lin@acme.example may not read Deployments in {namespace}."));
     let plans =
-        dry_run(&sandbox.lin(), &[image_patch(namespace, "web", &images(V1), &Marks::default())], true).await;
+        dry_run(&sandbox.lin(), &[image_patch(web_in(namespace), &images(V1), &Marks::default())], true)
+            .await;
     assert_eq!(plans[0].after.as_ref().unwrap_err(), &refusal);
     assert_eq!(plans[0].before, "", "what she may not read is not shown");
     assert_eq!(
@@ -313,7 +322,7 @@ async fn a_deployment_that_is_gone_is_not_made_from_a_patch() {
     assert_eq!(deploy(&sandbox.maya(), &sandbox.namespace, V1, "1").await.unwrap_err(), expected);
     let plans = dry_run(
         &sandbox.maya(),
-        &[image_patch(&sandbox.namespace, "web", &images(V1), &Marks::default())],
+        &[image_patch(web_in(&sandbox.namespace), &images(V1), &Marks::default())],
         true,
     )
     .await;
@@ -328,7 +337,7 @@ async fn pods_that_the_namespace_would_not_start_are_told_before_anybody_submits
     let sandbox = Sandbox::new("pod-security", labels).await;
     let (maya, namespace) = (sandbox.maya(), &sandbox.namespace);
     made_by_kubectl(&sandbox).await;
-    let patch = image_patch(namespace, "web", &images(V2), &Marks::default());
+    let patch = image_patch(web_in(namespace), &images(V2), &Marks::default());
 
     // The Deployment itself is accepted, with a warning.
     let plan = dry_run(&maya, &[patch], true).await.remove(0);
@@ -413,14 +422,14 @@ async fn a_policy_speaks_in_its_own_words() {
     made_by_kubectl(&sandbox).await;
     let policy = Policy::forbid_tag(&sandbox, "v1.1.0").await;
 
-    let patch = image_patch(namespace, "web", &images(V2), &Marks::default());
+    let patch = image_patch(web_in(namespace), &images(V2), &Marks::default());
     let refusal = eventually("the policy", async || {
         dry_run(&maya, std::slice::from_ref(&patch), true).await.remove(0).after.err()
     })
     .await;
     assert_eq!(refusal.sentence(), format!("The policy {} refuses this: v1.1.0 was recalled", policy.name));
     // What it does not mind passes.
-    let patch = image_patch(namespace, "web", &images(V3), &Marks::default());
+    let patch = image_patch(web_in(namespace), &images(V3), &Marks::default());
     assert!(dry_run(&maya, &[patch], true).await[0].after.is_ok());
     policy.remove().await;
 }
@@ -460,7 +469,7 @@ async fn a_managed_service_is_made_updated_scaled_and_handed_to_an_autoscaler() 
     assert!(carries_marker(&live, "2") && !carries_marker(&live, "1"));
 
     // A person scales it; the next deploy leaves that alone.
-    apply::scale(&maya, namespace, "invoices", 2, 4, &Open).await.unwrap();
+    apply::scale(&maya, deployment(namespace, "invoices"), 2, 4, &Open).await.unwrap();
     apply_managed(&maya, &objects(V3, json!({"replicas": 2})), &marks("3"), &Open).await.unwrap();
     assert_eq!(replicas().await, Some(4));
 

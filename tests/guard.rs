@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use pilothouse::auth::KubeIdentity;
-use pilothouse::kube::UserClient;
+use pilothouse::kube::{UserClient, WorkloadKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -22,6 +22,7 @@ use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, invariants
 use crate::support::cluster::{Sandbox, admin, eventually};
 use crate::support::desk::COMMAND;
 use crate::support::{World, state};
+use crate::workloads::{is_found, put_in_place};
 
 /// A shop whose production has a guard, and its policy in the cluster for as long.
 struct Guarded {
@@ -38,19 +39,27 @@ impl Guarded {
 
     /// `rules`: lines of the environment, its soak among them.
     async fn open_with(catalogue: &str, rules: &str) -> Self {
+        let guarded = Self::not_yet(catalogue, rules).await;
+        guarded.install().await;
+        guarded
+    }
+
+    /// Without its policy.
+    async fn not_yet(catalogue: &str, rules: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let environment = format!("guarded-{}-{number}", std::process::id());
-        let world = World::builder().replace("name = \"production\"", &format!("name = \"{environment}\"")).replace(
-            "soak = \"1s\"\n",
-            &format!("{rules}\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"),
-        );
+        let world =
+            World::builder().replace("name = \"production\"", &format!("name = \"{environment}\"")).replace(
+                "soak = \"1s\"\n",
+                &format!(
+                    "{rules}\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"
+                ),
+            );
         let shop = Shop::open_as(world, catalogue, &environment).await;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), shop.world.configuration()).unwrap();
-        let guarded = Self { shop, environment, file };
-        guarded.install().await;
-        guarded
+        Self { shop, environment, file }
     }
 
     /// As `kubectl apply --server-side` does it. The right to carry approvals is in the cluster already.
@@ -232,6 +241,32 @@ async fn a_canary_passes_as_what_was_approved() {
     assert_eq!(wrote, 1, "the canary was seen, and explained");
     assert_eq!(guarded.unapproved().await, []);
     invariants_hold(&guarded.shop).await;
+}
+
+#[tokio::test]
+async fn a_stateful_set_is_guarded_and_an_approved_deploy_of_it_is_explained() {
+    let guarded = Guarded::not_yet(CATALOGUE, "soak = \"1s\"").await;
+    let production = &guarded.shop.production;
+    put_in_place(production, WorkloadKind::StatefulSet, json!({"serviceName": "shop"})).await;
+    is_found(&guarded.shop, &guarded.environment, WorkloadKind::StatefulSet).await;
+    // Nobody approved that, and the policy was not there yet.
+    let by_hand = until("the audit row", async || guarded.unapproved().await.pop()).await;
+    assert_eq!(by_hand.1["kind"], "StatefulSet");
+    guarded.install().await;
+
+    let sets = production.maya().api::<StatefulSet>(&production.namespace);
+    let containers = json!([{"name": "shop", "image": format!("{REPOSITORY}:v1.5.0")}]);
+    let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    let refused = eventually("the policy", async || sets.patch("shop", &params, &patch).await.err()).await;
+    let refused = refused.to_string();
+    assert!(refused.contains(&format!("{}/services?q=shop", guarded.shop.world.base)), "{refused}");
+
+    guarded.lands("v1.1.0").await;
+    let template = sets.get("shop").await.unwrap().spec.unwrap().template;
+    assert!(template.spec.unwrap().containers[0].image.as_ref().unwrap().contains(":v1.1.0@sha256:"));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(guarded.unapproved().await, [by_hand]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -14,7 +14,8 @@ use pilothouse::auth::{Identity, KubeIdentity, Person};
 use pilothouse::kube::diagnosis::{self, Evidence, Reason};
 use pilothouse::kube::rollout::{self, Observed, Rollout, Written};
 use pilothouse::kube::{
-    Clusters, Health, PortalClient, Selector, Target, UserClient, Watch, Workload, observe,
+    Clusters, Health, Named, PortalClient, Selector, Target, UserClient, Watch, Workload, WorkloadKind,
+    WorkloadRef, observe,
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +57,10 @@ impl Ground {
         Self { namespace, admin, portal, maya }
     }
 
+    fn at<'a>(&'a self, name: &'a str) -> WorkloadRef<'a> {
+        WorkloadRef { kind: WorkloadKind::Deployment, namespace: &self.namespace, name }
+    }
+
     fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.admin.clone(), &self.namespace)
     }
@@ -75,7 +80,7 @@ impl Ground {
     async fn until<T>(&self, name: &str, since: Timestamp, wanted: impl Fn(&Observed) -> Option<T>) -> T {
         let mut last = None;
         for _ in 0..180 {
-            let observed = observe(&self.maya, &self.namespace, name, since).await.unwrap();
+            let observed = observe(&self.maya, self.at(name), since).await.unwrap();
             if let Some(found) = wanted(&observed) {
                 return found;
             }
@@ -208,7 +213,7 @@ async fn a_good_rollout_is_followed_to_its_end_without_reading_an_event() {
     let other = ground.change("checkout", image("v1.0.0")).await;
     let images = [("web".to_string(), format!("{IMAGE}:v1.1.0"))].into();
     let ours = Written { images, ..written };
-    let observed = observe(&ground.maya, &ground.namespace, "checkout", since).await.unwrap();
+    let observed = observe(&ground.maya, ground.at("checkout"), since).await.unwrap();
     assert!(matches!(rollout::status(&observed, &ours), Rollout::Superseded { .. }));
     assert_ne!(rollout::status(&observed, &other), Rollout::Gone);
 
@@ -279,7 +284,7 @@ async fn somebody_without_the_right_sees_nothing() {
     let ground = Ground::new("rights", json!({})).await;
     ground.run(app("checkout", "v1.0.0", 0)).await;
     let stranger = ground.portal.as_user(&identity("stranger", &["storefront"]));
-    let refused = observe(&stranger, &ground.namespace, "checkout", Timestamp::now()).await.unwrap_err();
+    let refused = observe(&stranger, ground.at("checkout"), Timestamp::now()).await.unwrap_err();
     assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{refused:?}");
 }
 
@@ -317,20 +322,34 @@ async fn the_watch_finds_a_services_workload_by_the_rules() {
     ground.run(labelled("pricing", json!({}))).await;
     let (watch, shutdown) = synced(&ground.portal).await;
     let find = |selector| watch.find(&ground.target(selector));
-    let one = |name: &str| Workload::One { name: name.into() };
+    let named = |name: &str| Named { kind: WorkloadKind::Deployment, name: name.into() };
+    let one = |name: &str| Workload::One(named(name));
 
     assert_eq!(find(Selector::KubernetesId("checkout".into())), one("a"));
     assert_eq!(find(Selector::KubernetesId("ledger".into())), Workload::None);
     assert_eq!(find(Selector::Labels(vec![("part".into(), "batch".into())])), one("c"));
     assert_eq!(find(Selector::Name("pricing".into())), one("pricing"));
     assert_eq!(find(Selector::Name("a".into())), one("a"));
-    let both = Workload::Many { names: vec!["b".into(), "c".into()] };
+    let both = Workload::Many(vec![named("b"), named("c")]);
     assert_eq!(find(Selector::Name("ledger".into())), both);
 
     let status = watch.status(&ground.target(Selector::Name("ledger".into())), Timestamp::now());
     assert_eq!(status.reason, "2 Deployments match: b and c.");
     let status = watch.status(&ground.target(Selector::Name("nothing".into())), Timestamp::now());
     assert_eq!((status.health, status.reason.as_str()), (Health::Missing, "Nothing runs here."));
+
+    // Other kinds are found by the same rules; beside a Deployment they are what it needs.
+    let others = [("vault", json!({})), ("ledger-db", json!({"app.kubernetes.io/name": "ledger"}))];
+    for (name, labels) in others {
+        let mut set = labelled(name, labels);
+        set["spec"].as_object_mut().unwrap().remove("strategy");
+        set["spec"]["serviceName"] = json!(name);
+        create::<StatefulSet>(Api::namespaced(ground.admin.clone(), &ground.namespace), set).await;
+    }
+    let vault = Workload::One(Named { kind: WorkloadKind::StatefulSet, name: "vault".into() });
+    eventually(|| find(Selector::Name("vault".into())), |found| *found == vault).await;
+    eventually(|| find(Selector::Name("ledger-db".into())), |found| *found != Workload::None).await;
+    assert_eq!(find(Selector::Name("ledger".into())), both);
 
     // A label that goes away takes the match with it.
     ground.change("c", json!({"metadata": {"labels": {"app.kubernetes.io/name": null}}})).await;

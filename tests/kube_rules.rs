@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pilothouse::kube::diagnosis::{self, Evidence, Reason};
 use pilothouse::kube::rollout::{self, Observed, Rollout, Written};
-use pilothouse::kube::{Health, PodState, health};
+use pilothouse::kube::{Health, LiveWorkload, MakesPods, PodState, health};
 use serde::Deserialize;
 
 /// A recorded Deployment and the moment it was recorded.
@@ -28,7 +28,7 @@ fn recorded(name: &str) -> (Observed, Timestamp) {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let it: Recorded = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
     let observed = Observed {
-        deployment: Some(it.deployment),
+        workload: Some(LiveWorkload::Deployment(it.deployment)),
         replica_sets: it.replica_sets,
         pods: it.pods,
         events: it.events,
@@ -39,7 +39,7 @@ fn recorded(name: &str) -> (Observed, Timestamp) {
 
 /// A write that the current template carries.
 fn ours(observed: &Observed) -> Written {
-    let generation = observed.deployment.as_ref().unwrap().metadata.generation.unwrap();
+    let generation = observed.workload.as_ref().unwrap().metadata().generation.unwrap();
     Written { generation, ..Written::default() }
 }
 
@@ -59,7 +59,10 @@ fn health_of(name: &str) -> Health {
 }
 
 fn deployment(observed: &mut Observed) -> &mut Deployment {
-    observed.deployment.as_mut().unwrap()
+    match observed.workload.as_mut() {
+        Some(LiveWorkload::Deployment(it)) => it,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn new_words(name: &str) -> Vec<String> {
@@ -138,7 +141,7 @@ mod rollout_status {
         let written = ours(&observed);
         deployment(&mut observed).metadata.deletion_timestamp = Some(Time(at));
         assert_eq!(rollout::status(&observed, &written), Rollout::Gone);
-        observed.deployment = None;
+        observed.workload = None;
         assert_eq!(rollout::status(&observed, &written), Rollout::Gone);
     }
 
@@ -237,6 +240,25 @@ mod other_workloads {
     }
 
     #[test]
+    fn an_on_delete_set_waits_for_its_pods_but_not_for_new_ones() {
+        let on_delete = |set: &mut serde_json::Value| {
+            set["spec"]["updateStrategy"] = serde_json::json!({"type": "OnDelete"});
+            set["status"]["updateRevision"] = "db-3".into();
+            set["status"]["updatedNumberScheduled"] = 0.into();
+        };
+        assert_eq!(stateful_set(on_delete), Rollout::Done);
+        assert_eq!(daemon_set(on_delete), Rollout::Done);
+        waits(stateful_set(|set| {
+            on_delete(set);
+            set["status"]["readyReplicas"] = 2.into();
+        }));
+        waits(daemon_set(|set| {
+            on_delete(set);
+            set["status"]["numberAvailable"] = 3.into();
+        }));
+    }
+
+    #[test]
     fn a_partition_only_asks_for_the_pods_above_it() {
         let partitioned = |updated: i32| {
             stateful_set(move |set| {
@@ -247,6 +269,75 @@ mod other_workloads {
         };
         waits(partitioned(0));
         assert_eq!(partitioned(1), Rollout::Done);
+    }
+
+    #[test]
+    fn a_template_that_no_pod_takes_by_itself_is_done_once_it_is_written() {
+        let set = serde_json::json!({
+            "kind": "StatefulSet",
+            "metadata": {"name": "db", "generation": 3},
+            "spec": {"replicas": 3, "serviceName": "db", "selector": {}, "template": {},
+                     "updateStrategy": {"type": "OnDelete"}},
+            "status": {"observedGeneration": 3, "replicas": 3, "readyReplicas": 1},
+        });
+        let observed = Observed { workload: LiveWorkload::of(&set), ..Observed::default() };
+        let template = Written { generation: 3, template_marker: Some("7".into()), ..Written::default() };
+        assert_eq!(rollout::status(&observed, &template), Rollout::Done);
+        let size = Written { template_marker: None, ..template };
+        assert_eq!(waits(rollout::status(&observed, &size)), "1 of 3 pods ready.");
+    }
+
+    #[test]
+    fn new_pods_are_told_by_their_revision() {
+        let pod = |name: &str, revision: &str, generation: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": name, "labels": {
+                "controller-revision-hash": revision, "pod-template-generation": generation,
+            }}}))
+            .unwrap()
+        };
+        let new = |workload: serde_json::Value, pods: Vec<Pod>| -> Vec<String> {
+            let observed = Observed { workload: LiveWorkload::of(&workload), pods, ..Observed::default() };
+            observed.new_pods().map(|pod| pod.metadata.name.clone().unwrap()).collect()
+        };
+        let mut set = serde_json::json!({
+            "kind": "StatefulSet", "metadata": {"generation": 2},
+            "status": {"observedGeneration": 2, "replicas": 2, "updateRevision": "db-b"},
+        });
+        let pods = || vec![pod("db-0", "db-a", ""), pod("db-1", "db-b", "")];
+        assert_eq!(new(set.clone(), pods()), ["db-1"]);
+        set["metadata"]["generation"] = 3.into();
+        assert_eq!(new(set, pods()), [""; 0], "the revision is of the template before");
+
+        // The template of the first generation is back: its pods are new ones, too.
+        let agent = serde_json::json!({
+            "kind": "DaemonSet",
+            "metadata": {"annotations": {"deprecated.daemonset.template.generation": "3"}},
+        });
+        let pods = vec![pod("x", "a", "1"), pod("y", "b", "2"), pod("z", "a", "3")];
+        assert_eq!(new(agent, pods), ["x", "z"]);
+    }
+
+    #[test]
+    fn a_stateful_set_that_waits_for_an_older_pod_says_which() {
+        let set = serde_json::json!({
+            "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop", "generation": 2},
+            "status": {"observedGeneration": 2, "replicas": 1, "updateRevision": "db-b"},
+        });
+        let pod = serde_json::json!({
+            "metadata": {"name": "db-0", "labels": {"controller-revision-hash": "db-a"}},
+            "spec": {"containers": [{"name": "db", "image": "db:1"}]},
+            "status": {"phase": "Running", "containerStatuses": [{
+                "name": "db", "image": "db:1", "imageID": "", "ready": false, "restartCount": 0, "started": true,
+                "state": {"running": {"startedAt": "2026-11-23T14:00:00Z"}},
+            }]},
+        });
+        let pods = vec![serde_json::from_value(pod).unwrap()];
+        let observed = Observed { workload: LiveWorkload::of(&set), pods, ..Observed::default() };
+        let at = |text: &str| diagnosis::reason(&observed, Timestamp::MIN, text.parse().unwrap());
+        assert_eq!(at("2026-11-23T14:00:05Z"), None, "it is just starting");
+        let reason = at("2026-11-23T14:01:00Z").unwrap();
+        assert!(reason.sentence.starts_with("The pod db-0 is of an earlier version"), "{}", reason.sentence);
+        assert!(reason.action.ends_with("kubectl -n shop delete pod db-0"), "{}", reason.action);
     }
 
     #[test]

@@ -40,3 +40,4 @@ mod strategies;
 mod support;
 mod throughput;
 mod upgrade;
+mod workloads;

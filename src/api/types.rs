@@ -355,7 +355,7 @@ pub struct Migration {
     /// Command and arguments, as one would type them.
     pub command: String,
     pub image: String,
-    /// Of the Deployment; its settings are taken.
+    /// Of the workload; its settings are taken.
     pub container: String,
     /// The Job's name.
     pub job: String,

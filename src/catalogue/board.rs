@@ -60,8 +60,8 @@ impl Board {
                 let glance = watch.glance(&target);
                 let matches = match &glance.workload {
                     Workload::None => 0,
-                    Workload::One { .. } => 1,
-                    Workload::Many { names } => u8::try_from(names.len()).unwrap_or(u8::MAX),
+                    Workload::One(_) => 1,
+                    Workload::Many(many) => u8::try_from(many.len()).unwrap_or(u8::MAX),
                 };
                 let mut place = NOWHERE;
                 if matches > 0 {

@@ -2,12 +2,11 @@
 //! and when, with two ways on: put the release back, or deploy what runs.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 
 use super::activity::Entry;
 use super::wording;
 use crate::deploy::version_of;
-use crate::kube::{apply, ownership};
+use crate::kube::{LiveWorkload, MakesPods, apply, ownership};
 
 #[derive(Debug, PartialEq)]
 pub struct Drift {
@@ -29,7 +28,7 @@ pub fn of(
     service: &str,
     landed: &Entry,
     recent: &[Entry],
-    deployment: &Deployment,
+    live: &LiveWorkload,
     may_change: bool,
 ) -> Option<Drift> {
     let release = landed.action.change()?;
@@ -38,12 +37,12 @@ pub fn of(
         let change = entry.action.change();
         entry.state.is_active()
             || (entry.state.may_have_written()
-                && change.is_some_and(|it| apply::runs_images(deployment, &it.images)))
+                && change.is_some_and(|it| apply::runs_images(live, &it.images)))
     };
-    if apply::runs_images(deployment, &release.images) || here().any(wrote_it) {
+    if apply::runs_images(live, &release.images) || here().any(wrote_it) {
         return None;
     }
-    let running = apply::images(deployment);
+    let running = apply::images(live);
     let images: Vec<_> = release
         .images
         .iter()
@@ -58,7 +57,7 @@ pub fn of(
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         format!("{base}/{verb}?{}", query.append_pair("version", version).finish())
     };
-    let writer = deployment.metadata.managed_fields.iter().flatten().next();
+    let writer = live.metadata().managed_fields.iter().flatten().next();
     Some(Drift {
         title: wording::drifted(&landed.environment),
         who: ownership::words(writer.and_then(|it| it.manager.as_deref()).unwrap_or_default()),

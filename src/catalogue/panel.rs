@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::activity::Entry;
 use super::wording;
-use crate::kube::{EnvironmentStatus, Health, Target, Workload};
+use crate::kube::{EnvironmentStatus, Health, Target, Workload, WorkloadKind};
 use crate::web::filters;
 
 /// Bars of the row of pods; more would be too thin to see.
@@ -64,8 +64,12 @@ pub fn panel(
         return closed(target, production, refused);
     }
     let stale = status.stale;
-    let runs = matches!(status.workload, Workload::One { .. });
-    let many = matches!(status.workload, Workload::Many { .. });
+    let kind = match &status.workload {
+        Workload::One(named) => Some(named.kind),
+        Workload::None | Workload::Many(_) => None,
+    };
+    let runs = kind.is_some();
+    let many = matches!(status.workload, Workload::Many(_));
     let health = if stale { Health::Unknown } else { status.health };
     let base = format!("/services/{}/{}", target.service, target.environment);
     let logs = format!("/services/{}/logs?env={}", target.service, target.environment);
@@ -101,7 +105,7 @@ pub fn panel(
             .map(|entry| (entry.by.clone(), entry.ended.unwrap_or(entry.requested))),
         refused,
         ask: String::new(),
-        acts: acts(&base, logs, runs, migrates, locked),
+        acts: acts(&base, logs, kind, migrates, locked),
         stale,
     }
 }
@@ -135,12 +139,13 @@ pub fn ask_for_access(target: &Target) -> String {
     format!("/access/new?{}", query.finish())
 }
 
-/// Where nothing runs there is nothing to scale, restart, roll back or read.
-fn acts(base: &str, logs: String, runs: bool, migrates: bool, locked: bool) -> Vec<Act> {
+/// Where nothing runs there is nothing to scale, restart, roll back or read. Nodes say how large a DaemonSet is.
+fn acts(base: &str, logs: String, runs: Option<WorkloadKind>, migrates: bool, locked: bool) -> Vec<Act> {
     let act = |text, verb: &str| Act { text, href: format!("{base}/{verb}"), locked };
     let mut acts = vec![act("Deploy…", "deploy")];
-    if runs {
-        acts.extend([act("Scale…", "scale"), act("Restart", "restart"), act("Roll back…", "rollback")]);
+    if let Some(kind) = runs {
+        acts.extend((kind != WorkloadKind::DaemonSet).then(|| act("Scale…", "scale")));
+        acts.extend([act("Restart", "restart"), act("Roll back…", "rollback")]);
         acts.extend(migrates.then(|| act("Migrate…", "migrate")));
         acts.push(Act { text: "Logs", href: logs, locked: false });
     }
@@ -184,7 +189,7 @@ fn digest(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kube::{PodState, Selector};
+    use crate::kube::{Named, PodState, Selector};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -209,9 +214,13 @@ mod tests {
         PodState { uid, name, node, new: true, image, class, words, ready, restarts: 0, started: None }
     }
 
+    fn named(name: &str) -> Named {
+        Named { kind: WorkloadKind::Deployment, name: name.into() }
+    }
+
     fn healthy() -> EnvironmentStatus {
         EnvironmentStatus {
-            workload: Workload::One { name: "checkout-api".into() },
+            workload: Workload::One(named("checkout-api")),
             health: Health::Healthy,
             reason: "All pods ready, no restart for 6 d.".into(),
             version: "v1.0.0".into(),
@@ -242,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_set_is_not_offered_another_size() {
+        let agent = Named { kind: WorkloadKind::DaemonSet, name: "agent".into() };
+        let panel = drawn(&EnvironmentStatus { workload: Workload::One(agent), ..healthy() }, May::Change);
+        let acts: Vec<_> = panel.acts.iter().map(|act| act.text).collect();
+        assert_eq!(acts, ["Deploy…", "Restart", "Roll back…", "Logs"]);
+    }
+
+    #[test]
     fn what_is_refused_stays_and_says_why() {
         let panel = drawn(&healthy(), May::Look("You can’t.".into()));
         assert_eq!(panel.refused, "You can’t.");
@@ -267,10 +284,10 @@ mod tests {
 
     #[test]
     fn several_matches_are_said_and_nothing_is_guessed() {
-        let names = vec!["pricing".into(), "pricing-batch".into()];
+        let names = vec![named("pricing"), named("pricing-batch")];
         let reason = "2 Deployments match: pricing and pricing-batch.".to_string();
         let many = EnvironmentStatus {
-            workload: Workload::Many { names },
+            workload: Workload::Many(names),
             health: Health::Unknown,
             reason: reason.clone(),
             pods: Vec::new(),

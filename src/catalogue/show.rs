@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor, access};
 use crate::config::Environment;
 use crate::deploy;
-use crate::kube::{Health, Target, Wanted};
+use crate::kube::{Health, Target, Wanted, Workload, WorkloadKind};
 use crate::web::{Error, Layout, Nav, Result, filters};
 
 const FEED: usize = 8;
@@ -122,7 +122,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
     for environment in app.config.environments.iter().rev() {
         let target = Target::new(service, environment);
         let status = app.watch(&target.cluster).status(&target, now);
-        let may = may(app, user, &target, matches!(status.workload, crate::kube::Workload::None)).await?;
+        let may = may(app, user, &target, &status.workload).await?;
         if !matches!(may, May::Nothing(_)) {
             visible.0.push((target.cluster.clone(), target.namespace.clone()));
             if status.stale {
@@ -132,9 +132,9 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
         let landed = history.landed.get(environment.name());
         if let (May::Look(_) | May::Change, Some(landed), false) = (&may, landed, status.stale) {
             let observed = app.watch(&target.cluster).observed(&target);
-            let deployment = observed.and_then(|observed| observed.deployment);
+            let live = observed.and_then(|observed| observed.workload);
             drifts.extend(
-                deployment.and_then(|it| drift::of(name, landed, &history.recent, &it, may == May::Change)),
+                live.and_then(|it| drift::of(name, landed, &history.recent, &it, may == May::Change)),
             );
         }
         let (production, migrates) = (environment.production, service.migration.is_some());
@@ -171,7 +171,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Resu
 }
 
 /// Asked of the cluster as this person: may they look, may they change?
-async fn may(app: &App, user: &CurrentUser, target: &Target, is_new: bool) -> Result<May> {
+async fn may(app: &App, user: &CurrentUser, target: &Target, runs: &Workload) -> Result<May> {
     let (cluster, namespace) = (target.cluster.as_str(), target.namespace.as_str());
     let grants = deploy::who_grants(app, &target.team);
     match app.pages.sight.sees(app, user, (cluster, namespace), sight::FOR_PAGES).await {
@@ -183,12 +183,16 @@ async fn may(app: &App, user: &CurrentUser, target: &Target, is_new: bool) -> Re
     if app.watch(cluster).is_stale() {
         return Ok(May::Change);
     }
-    let verb = if is_new { "create" } else { "patch" };
-    let wanted =
-        Wanted { verb, group: "apps", resource: "deployments", subresource: None, namespace, name: None };
+    let verb = if *runs == Workload::None { "create" } else { "patch" };
+    let resource = match runs {
+        Workload::One(named) => named.kind,
+        Workload::None | Workload::Many(_) => WorkloadKind::Deployment,
+    }
+    .resource();
+    let wanted = Wanted { verb, group: "apps", resource, subresource: None, namespace, name: None };
     match access::review(app, user, cluster, wanted).await {
         Ok(answer) if answer.allowed => Ok(May::Change),
-        Ok(_) => Ok(May::Look(wording::may_not_change(verb, namespace, &grants))),
+        Ok(_) => Ok(May::Look(wording::may_not_change((verb, resource), namespace, &grants))),
         Err(Error::Unavailable(sentence)) => Ok(May::Look(sentence)),
         Err(error) => Err(error),
     }

@@ -187,7 +187,7 @@ impl Mistake {
             }
             Self::NoSuchEnvironment { known, .. } => format!("Environments here: {known}."),
             Self::ContainerName { .. } => {
-                "Name a container of the Deployment, or remove the line: then it is the one that is deployed."
+                "Name a container of the workload, or remove the line: then it is the one that is deployed."
                     .into()
             }
             Self::Deadline { .. } => "Write it with its unit: 90s, 10m, 1h.".into(),
@@ -362,9 +362,9 @@ pub fn pods(ready: i32, wanted: i32) -> String {
 }
 
 /// Why a person may not change a workload, and who can grant it.
-pub fn may_not_change(verb: &str, namespace: &str, who_grants: &str) -> String {
+pub fn may_not_change((verb, resource): (&str, &str), namespace: &str, who_grants: &str) -> String {
     format!(
-        "You can’t change anything here: that needs the right to {verb} deployments in {namespace}. {who_grants}"
+        "You can’t change anything here: that needs the right to {verb} {resource} in {namespace}. {who_grants}"
     )
 }
 

@@ -9,7 +9,8 @@ use super::shift::watched_until;
 use super::strategy::{self, Beside, Strategy};
 use crate::app::App;
 use crate::kube::apply::{self, Applied, Fence, Marks};
-use crate::kube::{self, Refusal, UserClient, job};
+use crate::kube::stuck::{self, Given};
+use crate::kube::{self, Refusal, UserClient, WorkloadRef, job};
 
 /// How a write ended.
 pub enum Wrote {
@@ -48,15 +49,16 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
                 .await
                 .map(|applied| applied.generation)
         }
-        Action::Restart { workload } => {
+        Action::Restart { .. } => {
             // The time of the request, not of the write: a repeated write must be the same write.
-            let patch =
-                apply::restart_patch(&deploy.place.namespace, workload, &deploy.marker(), deploy.requested);
+            let at = deploy.action.at(&deploy.place.namespace);
+            let patch = apply::restart_patch(at, &deploy.marker(), deploy.requested);
             let applied = apply::apply(&user, &patch, apply::RESTART_MANAGER, fence).await;
             applied.map(|applied| applied.generation)
         }
-        Action::Scale { workload, from, to } => {
-            scale(&user, deploy, workload, from, to, fence).await.map(|applied| applied.generation)
+        Action::Scale { from, to, .. } => {
+            let at = deploy.action.at(&deploy.place.namespace);
+            scale(&user, at, from, to, fence).await.map(|applied| applied.generation)
         }
         Action::Migrate(migration) => {
             let approval = (deploy.policy.approvals > 0).then_some(deploy.digest.0.as_str());
@@ -184,14 +186,24 @@ async fn images(
     // An apply gives up what it leaves out, so it names every image the portal owns, not only the new ones.
     let mut images = seen.workload.as_ref().map(apply::owned_images).unwrap_or_default();
     images.extend(change.images.clone());
-    let (namespace, workload) = (&deploy.place.namespace, &change.workload);
-    let replaces = &change.replaces;
-    match &change.take_over {
+    let (at, replaces) = (change.at(&deploy.place.namespace), &change.replaces);
+    let applied = match &change.take_over {
         // The one write with force, agreed to on the form. Every later one goes without.
-        Some(agreed) => {
-            apply::take_over(user, namespace, workload, &images, replaces, agreed, &marks, fence).await
-        }
-        None => apply::set_images(user, namespace, workload, &images, replaces, &marks, fence).await,
+        Some(agreed) => apply::take_over(user, at, &images, replaces, agreed, &marks, fence).await?,
+        None => apply::set_images(user, at, &images, replaces, &marks, fence).await?,
+    };
+    if let Some(live) = &seen.workload {
+        let pods = stuck::in_the_way(user, live, &change.images, given(deploy)).await?;
+        stuck::clear(user, &pods, fence).await?;
+    }
+    Ok(applied)
+}
+
+/// Whether what runs now is known to be no good.
+pub(super) fn given(deploy: &Deploy) -> Given {
+    match (&deploy.state, &deploy.action) {
+        (State::RollingBack { .. }, _) | (_, Action::RollBack { .. }) => Given::Back,
+        _ => Given::Forward,
     }
 }
 
@@ -212,26 +224,24 @@ async fn as_large(
     let now = size(kube::beside::live(user, namespace, &change.workload).await?);
     let needed = size(kube::beside::live(user, namespace, &beside.name).await?);
     if needed > now {
-        apply::scale(user, namespace, &change.workload, now, needed, fence).await?;
+        apply::scale(user, change.at(namespace), now, needed, fence).await?;
     }
     Ok(())
 }
 
 async fn scale(
     user: &UserClient,
-    deploy: &Deploy,
-    workload: &str,
+    at: WorkloadRef<'_>,
     from: &Size,
     to: &Size,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    let namespace = &deploy.place.namespace;
     match (from, to) {
         (Size::Replicas { replicas: seen }, Size::Replicas { replicas }) => {
-            apply::scale(user, namespace, workload, *seen, *replicas, fence).await
+            apply::scale(user, at, *seen, *replicas, fence).await
         }
         (Size::Autoscaler { min, max, .. }, Size::Autoscaler { name, min: new_min, max: new_max }) => {
-            apply::set_bounds(user, namespace, name, (*min, *max), (*new_min, *new_max), fence).await
+            apply::set_bounds(user, at.namespace, name, (*min, *max), (*new_min, *new_max), fence).await
         }
         (Size::Replicas { .. }, Size::Autoscaler { .. })
         | (Size::Autoscaler { .. }, Size::Replicas { .. }) => {

@@ -10,6 +10,7 @@ pub fn target(deploy: &Deploy, last_good: Option<&ImageChange>) -> Option<ImageC
     let Action::Deploy(change) = &deploy.action else { return None };
     let fits = |good: &&ImageChange| {
         good.workload == change.workload
+            && good.workload_kind == change.workload_kind
             && good.is_managed() == change.is_managed()
             && good.images.keys().eq(change.images.keys())
     };
@@ -54,6 +55,7 @@ mod tests {
             reference: format!("r/shop:{version}"),
             digest: None,
             workload: "shop".into(),
+            workload_kind: Default::default(),
             images: image(version),
             replaces: image(replaces),
             replaces_version: replaces.into(),

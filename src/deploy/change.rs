@@ -6,7 +6,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -20,13 +19,15 @@ use super::plan::{self, Check, Found, Wish};
 use super::request::find as find_target;
 use super::store::{self, Release};
 use super::submit::{Answer, Ask, asked_before, submit};
+use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
 use crate::config::Environment;
 use crate::events::Origin;
 use crate::kube::ownership::{self, ReplicasOwner};
-use crate::kube::{Target, UserClient, Wanted};
+use crate::kube::workload::Reach;
+use crate::kube::{LiveWorkload, MakesPods, Target, UserClient, Wanted, WorkloadKind};
 use crate::web::diff::Diff;
 use crate::web::form::VerifiedForm;
 use crate::web::{Error, Layout, Nav, Result};
@@ -287,8 +288,8 @@ async fn draft(
         migrate::fill(&mut draft, app, user, service, environment, &found, input).await?;
         return Ok(draft);
     }
-    let deployment = match &found {
-        Found::Deployment { deployment, .. } => deployment,
+    let live = match &found {
+        Found::Workload { live, .. } => live.as_ref(),
         Found::ToMake => {
             draft.checks.push(Check::bad("Nothing runs here", "Deploy a version first.", None));
             return Ok(draft);
@@ -298,13 +299,18 @@ async fn draft(
             return Ok(draft);
         }
     };
+    if form == Form::Scale && live.kind() == WorkloadKind::DaemonSet {
+        let (title, detail) = wording::has_no_size(live);
+        draft.lead = wording::pods_on_nodes(live.wanted());
+        draft.checks.push(Check::bad(title, detail, None));
+        return Ok(draft);
+    }
     let subresource = (form == Form::Scale).then_some("scale");
-    draft.may(app, user, ("patch", "apps", "deployments", subresource)).await?;
+    draft.may(app, user, ("patch", "apps", live.kind().resource(), subresource)).await?;
     let client = app.clusters.get(&target.cluster).as_user(&access::kube_identity(app, user)?);
-    let workload = deployment.metadata.name.clone().unwrap_or_default();
     match form {
-        Form::Restart => draft.restart(deployment, workload),
-        Form::Scale => draft.scale(&client, deployment, workload, input).await?,
+        Form::Restart => draft.restart(live),
+        Form::Scale => draft.scale(&client, live, input).await?,
         Form::RollBack | Form::Migrate => {}
     }
     Ok(draft)
@@ -351,24 +357,28 @@ impl Draft {
         Ok(())
     }
 
-    fn restart(&mut self, deployment: &Deployment, workload: String) {
-        let spec = deployment.spec.as_ref();
-        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    fn restart(&mut self, live: &LiveWorkload) {
+        let replicas = live.wanted();
         self.lead = format!("New pods of the same version replace the {replicas} that run, a few at a time.");
-        if spec.is_some_and(|spec| spec.paused == Some(true)) {
+        if let Some((title, detail)) = wording::left_alone(live) {
+            let none = match live.reach() {
+                Reach::All => false,
+                Reach::From(partition) => partition >= replicas,
+                Reach::OnDelete => true,
+            };
+            self.checks.push(match none {
+                true => Check::bad(title, wording::nothing_restarts(live), None),
+                false => Check::warn(title, detail),
+            });
+        }
+        if live.is_paused() {
             let detail = "A paused rollout starts no pods. Resume it with kubectl rollout resume first.";
             self.checks.push(Check::bad("The Deployment is paused", detail, None));
         }
-        self.action = Some(Action::Restart { workload });
+        self.action = Some(Action::Restart { workload: live.name().into(), workload_kind: live.kind() });
     }
 
-    async fn scale(
-        &mut self,
-        client: &UserClient,
-        deployment: &Deployment,
-        workload: String,
-        input: &Input,
-    ) -> Result<()> {
+    async fn scale(&mut self, client: &UserClient, live: &LiveWorkload, input: &Input) -> Result<()> {
         let namespace = self.place.namespace.clone();
         let all = ListParams::default();
         let (autoscalers, quotas, limits, budgets) = (
@@ -379,15 +389,9 @@ impl Draft {
         );
         let (autoscalers, quotas, limits, budgets) =
             tokio::join!(autoscalers.list(&all), quotas.list(&all), limits.list(&all), budgets.list(&all));
-        let autoscaler =
-            autoscalers.map_err(plan::away_from(&self.place.cluster))?.items.into_iter().find(|found| {
-                found.spec.as_ref().is_some_and(|spec| {
-                    spec.scale_target_ref.kind == "Deployment" && spec.scale_target_ref.name == workload
-                })
-            });
-        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        let from = match autoscaler
-            .as_ref()
+        let autoscalers = autoscalers.map_err(plan::away_from(&self.place.cluster))?.items;
+        let replicas = live.wanted();
+        let from = match ownership::autoscaler(&autoscalers, live.kind(), live.name())
             .and_then(|found| Some((found.metadata.name.clone()?, found.spec.clone()?)))
         {
             Some((name, spec)) => {
@@ -404,17 +408,18 @@ impl Draft {
                 )
             }
         };
-        if let (ReplicasOwner::GitOps(gitops), _) = (ownership::replicas_owner(deployment), ()) {
-            self.checks.push(Check::bad("Another tool scales this", gitops.sentence(), None));
+        if let ReplicasOwner::GitOps(gitops) = ownership::replicas_owner(live) {
+            let detail = gitops.sentence(live.kind());
+            self.checks.push(Check::bad("Another tool scales this", detail, None));
         }
         let to = self.wished(&from, input);
         if let Some(to) = &to {
             let quotas = quotas.map(|list| list.items).unwrap_or_default();
             let limits = limits.map(|list| list.items).unwrap_or_default();
-            self.room(deployment, replicas, to, &quotas, &limits);
+            self.room(live, replicas, to, &quotas, &limits);
         }
         if let Ok(budgets) = budgets {
-            self.budgets(&budgets.items, deployment, to.as_ref());
+            self.budgets(&budgets.items, live, to.as_ref());
         }
         let typed = |value: &Option<String>, now: i32| value.clone().unwrap_or_else(|| now.to_string());
         let (min, max) = match &from {
@@ -427,7 +432,8 @@ impl Draft {
             max: typed(&input.max, max),
             from: from.clone(),
         };
-        self.action = to.map(|to| Action::Scale { workload, from, to });
+        let (workload, workload_kind) = (live.name().to_string(), live.kind());
+        self.action = to.map(|to| Action::Scale { workload, workload_kind, from, to });
         Ok(())
     }
 
@@ -460,7 +466,7 @@ impl Draft {
     /// Whether the quotas leave room for the pods that come on top.
     fn room(
         &mut self,
-        deployment: &Deployment,
+        live: &LiveWorkload,
         replicas: i32,
         to: &Size,
         quotas: &[ResourceQuota],
@@ -471,12 +477,11 @@ impl Draft {
             Size::Autoscaler { max, .. } => *max,
         };
         let namespace = self.place.namespace.as_str();
-        self.checks.extend(plan::room(deployment, most - replicas, quotas, limits, namespace));
+        self.checks.extend(plan::room(live, most - replicas, quotas, limits, namespace));
     }
 
-    fn budgets(&mut self, budgets: &[PodDisruptionBudget], deployment: &Deployment, to: Option<&Size>) {
-        let labels =
-            deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.labels.clone());
+    fn budgets(&mut self, budgets: &[PodDisruptionBudget], live: &LiveWorkload, to: Option<&Size>) {
+        let labels = live.template().and_then(|template| template.metadata.as_ref()?.labels.clone());
         let labels = labels.unwrap_or_default();
         let matching = budgets.iter().find(|budget| {
             let selector =

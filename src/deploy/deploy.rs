@@ -14,7 +14,7 @@ use super::step::Note;
 use super::strategy::{Beside, Strategy};
 use crate::auth::Person;
 use crate::config::Environment;
-use crate::kube::PodState;
+use crate::kube::{PodState, WorkloadKind, WorkloadRef};
 use crate::web::diff::Diff;
 
 /// The number in the address of a deploy.
@@ -68,9 +68,13 @@ pub enum Action {
     },
     Restart {
         workload: String,
+        #[serde(default, skip_serializing_if = "WorkloadKind::is_deployment")]
+        workload_kind: WorkloadKind,
     },
     Scale {
         workload: String,
+        #[serde(default, skip_serializing_if = "WorkloadKind::is_deployment")]
+        workload_kind: WorkloadKind,
         from: Size,
         to: Size,
     },
@@ -110,13 +114,26 @@ impl Action {
         }
     }
 
-    /// The Deployment that is acted on.
+    /// The workload that is acted on.
     pub fn workload(&self) -> &str {
         match self {
             Self::Deploy(change) | Self::RollBack { change, .. } => &change.workload,
-            Self::Restart { workload } | Self::Scale { workload, .. } => workload,
+            Self::Restart { workload, .. } | Self::Scale { workload, .. } => workload,
             Self::Migrate(migration) => &migration.workload,
         }
+    }
+
+    pub fn workload_kind(&self) -> WorkloadKind {
+        match self {
+            Self::Deploy(change) | Self::RollBack { change, .. } => change.workload_kind,
+            Self::Restart { workload_kind, .. } | Self::Scale { workload_kind, .. } => *workload_kind,
+            Self::Migrate(migration) => migration.workload_kind,
+        }
+    }
+
+    /// Where the workload is.
+    pub fn at<'a>(&'a self, namespace: &'a str) -> WorkloadRef<'a> {
+        WorkloadRef { kind: self.workload_kind(), namespace, name: self.workload() }
     }
 }
 
@@ -130,6 +147,9 @@ pub struct ImageChange {
     /// What the tag pointed at when it was asked for. None: the registry could not be asked.
     pub digest: Option<String>,
     pub workload: String,
+    /// What the workload is.
+    #[serde(default, skip_serializing_if = "WorkloadKind::is_deployment")]
+    pub workload_kind: WorkloadKind,
     /// Container to image, by digest where known. What is applied.
     pub images: BTreeMap<String, String>,
     /// Container to image at the time of the request. What is replaced; empty where nothing ran.
@@ -149,6 +169,10 @@ pub struct ImageChange {
 impl ImageChange {
     pub fn is_managed(&self) -> bool {
         !self.objects.is_empty()
+    }
+
+    pub fn at<'a>(&'a self, namespace: &'a str) -> WorkloadRef<'a> {
+        WorkloadRef { kind: self.workload_kind, namespace, name: &self.workload }
     }
 }
 
@@ -756,6 +780,17 @@ mod tests {
                 to: Box::new(samples::change()),
             },
         ]
+    }
+
+    /// What was approved before there were other kinds is approved under the same digest now.
+    #[test]
+    fn a_change_of_a_deployment_is_stored_as_ever() {
+        let stored = serde_json::json!({"kind": "restart", "workload": "shop"});
+        let action: Action = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(action.workload_kind(), WorkloadKind::Deployment);
+        assert_eq!(serde_json::to_value(action).unwrap(), stored);
+        let change = serde_json::to_value(Action::Deploy(samples::change())).unwrap();
+        assert_eq!(change.get("workload_kind"), None);
     }
 
     #[test]

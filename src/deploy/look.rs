@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress, Stage, State, Written};
@@ -12,7 +11,7 @@ use super::gates::{Facts, may_execute};
 use super::shift::SeenBeside;
 use super::step::{Note, Seen};
 use super::strategy::{self, Beside};
-use super::{back, smoke, store};
+use super::{act, back, smoke, store};
 use crate::app::App;
 use crate::auth::access;
 use crate::auth::machine;
@@ -22,7 +21,9 @@ use crate::kube::job::{self, LastLines};
 use crate::kube::observe::observe as observe_workload;
 use crate::kube::pod::is_ready;
 use crate::kube::rollout::{self, Observed, Rollout};
-use crate::kube::{PodState, Refusal, UserClient, Wanted, apply};
+use crate::kube::{
+    LiveWorkload, MakesPods, PodState, Refusal, UserClient, Wanted, WorkloadRef, apply, stuck, workload,
+};
 use crate::registry::ImageRef;
 
 /// What one look found: the part that decides, and the part that people see.
@@ -32,7 +33,7 @@ pub struct Look {
     /// Per cent of the traffic that goes to what stands beside the workload.
     pub share: Option<u8>,
     /// The workload as it was read, for a write that must not land on anything newer.
-    pub workload: Option<Deployment>,
+    pub workload: Option<LiveWorkload>,
     /// What a migration wrote last.
     pub log: Option<LastLines>,
 }
@@ -181,7 +182,7 @@ fn right(deploy: &Deploy) -> Wanted<'_> {
             Wanted {
                 verb: "patch",
                 group: "apps",
-                resource: "deployments",
+                resource: deploy.action.workload_kind().resource(),
                 subresource: None,
                 namespace,
                 name: Some(deploy.action.workload()),
@@ -218,8 +219,8 @@ async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, S
     if change.is_none() && deploy.action.migration().is_none() {
         return Ok(None);
     }
-    let deployment = get(app, deploy).await?;
-    let images = deployment.as_ref().map(apply::images).unwrap_or_default();
+    let live = get(app, deploy).await?;
+    let images = live.as_ref().map(apply::images).unwrap_or_default();
     let Some(change) = change else { return Ok(Some(images)) };
     Ok(Some(
         images
@@ -229,10 +230,10 @@ async fn running(app: &App, deploy: &Deploy) -> Result<Option<BTreeMap<String, S
     ))
 }
 
-async fn get(app: &App, deploy: &Deploy) -> Result<Option<Deployment>, Refusal> {
+async fn get(app: &App, deploy: &Deploy) -> Result<Option<LiveWorkload>, Refusal> {
     let user = client(app, deploy).map_err(|error| Refusal::Other { code: 0, message: error.to_string() })?;
-    let api = user.api::<Deployment>(&deploy.place.namespace);
-    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, api.get_opt(deploy.action.workload())).await {
+    let call = workload::get(&user, deploy.action.at(&deploy.place.namespace));
+    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
         Ok(found) => Ok(found?),
         Err(_) => Err(Refusal::Timeout),
     }
@@ -251,9 +252,14 @@ async fn landed(
         // The write itself will be refused, with the same words and a place to record them.
         Err(_) => None,
     };
-    let ours = workload.as_ref().filter(|workload| apply::carries_marker(workload, marker));
+    let ours = workload.as_ref().filter(|workload| apply::carries_marker(*workload, marker));
+    // The write is one of two: what keeps it from rolling out has to go, too.
+    let ours = match (ours, change) {
+        (Some(live), Some(change)) if stands(app, deploy, live, change).await => None,
+        _ => ours,
+    };
     let written = ours.map(|workload| Written {
-        generation: workload.metadata.generation.unwrap_or_default(),
+        generation: workload.metadata().generation.unwrap_or_default(),
         marked: true,
     });
     let overtaken = match (&workload, change) {
@@ -262,6 +268,13 @@ async fn landed(
     };
     let decisive = if written.is_none() && overtaken { Seen::Overtaken } else { Seen::Landed(written) };
     Ok(Look { workload, ..Look::only(decisive) })
+}
+
+/// Whether something stands in the way of the change. One that can't be asked about is no reason to write again.
+async fn stands(app: &App, deploy: &Deploy, live: &LiveWorkload, change: &ImageChange) -> bool {
+    let Ok(user) = client(app, deploy) else { return false };
+    let pods = stuck::in_the_way(&user, live, &change.images, act::given(deploy)).await;
+    pods.is_ok_and(|pods| !pods.is_empty())
 }
 
 /// As [`landed`]: is the Job there, and ours?
@@ -326,8 +339,8 @@ impl<'a> Ours<'a> {
 async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<Look> {
     let user = client(app, deploy)?;
     let place = &deploy.place;
-    let workload = observed(&user, deploy, Some(deploy.action.workload()));
-    let beside = observed(&user, deploy, deploy.beside().map(|beside| beside.name.as_str()));
+    let workload = observed(&user, deploy, Some(deploy.action.at(&deploy.place.namespace)));
+    let beside = observed(&user, deploy, deploy.beside().map(|beside| beside.at(&deploy.place.namespace)));
     let (observed, beside) = match tokio::try_join!(workload, beside) {
         Ok(observed) => observed,
         Err(unseen) => return Ok(Look::only(unseen)),
@@ -358,7 +371,7 @@ async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<
             reason: diagnosis::reason(&observed, deploy.requested, now),
             trouble,
             back: to_put_back(app, deploy).await?.map(Box::new),
-            beside: beside.deployment.is_some(),
+            beside: beside.workload.is_some(),
         },
         pods: Some(pods),
         share: traffic(&user, place, deploy.beside(), &observed, &beside).await,
@@ -373,8 +386,8 @@ async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -
     let (Some(change), Some(beside)) = (deploy.action.change(), deploy.beside()) else {
         return Ok(Look::only(Seen::Nothing));
     };
-    let workload = observed(&user, deploy, Some(&change.workload));
-    let other = observed(&user, deploy, Some(&beside.name));
+    let workload = observed(&user, deploy, Some(change.at(&deploy.place.namespace)));
+    let other = observed(&user, deploy, Some(beside.at(&deploy.place.namespace)));
     let (workload, other) = match tokio::try_join!(workload, other) {
         Ok(observed) => observed,
         Err(unseen) => return Ok(Look::only(unseen)),
@@ -398,10 +411,8 @@ async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -
             Err(away) => return Ok(Look::only(away)),
         };
     }
-    let replicas = |observed: &Observed| {
-        observed.deployment.as_ref().and_then(|it| it.spec.as_ref()?.replicas).unwrap_or_default()
-    };
-    let live = workload.deployment.as_ref();
+    let replicas = |observed: &Observed| observed.workload.as_ref().map_or(0, LiveWorkload::wanted);
+    let live = workload.workload.as_ref();
     let mut old = rollout::pods(&workload, now);
     for pod in &mut old {
         // New is what stands beside it.
@@ -419,10 +430,10 @@ async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -
     Ok(Look { pods: Some(old), share, ..Look::only(Seen::Beside(Box::new(seen))) })
 }
 
-/// A Deployment with all that explains it. Of none, nothing.
-async fn observed(user: &UserClient, deploy: &Deploy, name: Option<&str>) -> Result<Observed, Seen> {
-    let Some(name) = name else { return Ok(Observed::default()) };
-    let call = observe_workload(user, &deploy.place.namespace, name, deploy.requested);
+/// A workload with all that explains it. Of none, nothing.
+async fn observed(user: &UserClient, deploy: &Deploy, at: Option<WorkloadRef<'_>>) -> Result<Observed, Seen> {
+    let Some(at) = at else { return Ok(Observed::default()) };
+    let call = observe_workload(user, at, deploy.requested);
     match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
         Ok(Ok(observed)) => Ok(observed),
         Ok(Err(error)) => Err(unseen(&Refusal::from(error))),
@@ -439,7 +450,7 @@ async fn traffic(
     workload: &Observed,
     other: &Observed,
 ) -> Option<u8> {
-    let beside = beside.filter(|_| other.deployment.is_some())?;
+    let beside = beside.filter(|_| other.workload.is_some())?;
     let selector = match beside.services.first() {
         Some(name) => {
             let api = user.api::<Service>(&place.namespace);

@@ -1,8 +1,7 @@
 //! Asking for a migration: which image, which container's settings, what the cluster says to the Job and to its pod, as
 //! the person. The form of `change.rs` draws it.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
 use super::change::{Draft, Fields, Input};
@@ -13,7 +12,7 @@ use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::catalogue::{Migration as Declared, Service};
 use crate::config::Environment;
-use crate::kube::{dry_run, job};
+use crate::kube::{LiveWorkload, MakesPods, dry_run, job};
 use crate::registry::ImageRef;
 use crate::web::Result;
 
@@ -32,8 +31,8 @@ pub(super) async fn fill(
         draft.checks.push(Check::bad("No migration is declared", detail, None));
         return Ok(());
     };
-    let deployment = match found {
-        Found::Deployment { deployment, .. } => deployment,
+    let live = match found {
+        Found::Workload { live, .. } => live.as_ref(),
         Found::ToMake => {
             let detail =
                 "A migration takes its settings from the running Deployment. Deploy a version first.";
@@ -47,8 +46,8 @@ pub(super) async fn fill(
     };
     draft.may(app, user, ("create", "batch", "jobs", None)).await?;
     let main = found.main_container();
-    let Some(container) = migration::container(deployment, declared, main.as_deref()) else {
-        draft.checks.push(no_container(deployment, declared));
+    let Some(container) = migration::container(live, declared, main.as_deref()) else {
+        draft.checks.push(no_container(live, declared));
         return Ok(());
     };
     let runs = container.image.clone().unwrap_or_default();
@@ -79,14 +78,15 @@ pub(super) async fn fill(
         draft.checks.extend(check);
     }
     let namespace = draft.place.namespace.clone();
-    let job = migration::render(&service.name, &namespace, deployment, container, declared, &image.image);
+    let job = migration::render(&service.name, &namespace, live, container, declared, &image.image);
     let migration = Migration {
         version: image.version,
         reference: image.reference,
         digest: image.digest,
         image: image.image,
         runs: typed.is_none().then_some(runs),
-        workload: deployment.metadata.name.clone().unwrap_or_default(),
+        workload: live.name().into(),
+        workload_kind: live.kind(),
         container: container.name.clone(),
         command: declared.command.iter().chain(&declared.args).cloned().collect(),
         deadline_seconds: declared.deadline.as_secs(),
@@ -102,13 +102,12 @@ pub(super) async fn fill(
     Ok(())
 }
 
-fn no_container(deployment: &Deployment, declared: &Declared) -> Check {
-    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let containers: &[Container] = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
-    let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+fn no_container(live: &LiveWorkload, declared: &Declared) -> Check {
+    let names: Vec<&str> = live.containers().iter().map(|container| container.name.as_str()).collect();
     let detail = format!(
-        "spec.migration names {}; the Deployment has {}.",
+        "spec.migration names {}; the {} has {}.",
         declared.container.as_deref().unwrap_or_default(),
+        live.kind(),
         names.join(", ")
     );
     Check::bad("No such container", detail, None)

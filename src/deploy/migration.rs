@@ -1,5 +1,5 @@
 //! A migration: the declared command of a service, run once to its end by a Job. The Job is rendered from the running
-//! Deployment and is part of what an approval is bound to; only its name and marks wait for the deploy's number.
+//! workload and is part of what an approval is bound to; only its name and marks wait for the deploy's number.
 //!
 //! It takes over what the command needs to reach the database (image, environment, volumes, service account, resources)
 //! and leaves out what would make it part of the service: labels that a Service selects, probes, sidecars, and init
@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use super::deploy::DeployId;
 use crate::catalogue::Migration as Declared;
 use crate::kube::apply::{APPROVAL_ANNOTATION, FIELD_MANAGER};
 use crate::kube::job::{DEPLOY_LABEL, KEPT};
+use crate::kube::{MakesPods, WorkloadKind};
 
 /// The Job's own deadline comes after the pod's: a pod that ends by its own keeps its log, one that the Job ends is
 /// deleted. So the Job's is only for a pod that never got to run.
@@ -38,6 +38,8 @@ pub struct Migration {
     #[serde(default)]
     pub runs: Option<String>,
     pub workload: String,
+    #[serde(default, skip_serializing_if = "WorkloadKind::is_deployment")]
+    pub workload_kind: WorkloadKind,
     pub container: String,
     /// Command and arguments, as one line of words.
     pub command: Vec<String>,
@@ -90,26 +92,24 @@ impl Migration {
 
 /// The container whose settings it takes: the declared one, else the one that is deployed.
 pub fn container<'a>(
-    deployment: &'a Deployment,
+    workload: &'a impl MakesPods,
     declared: &Declared,
     main: Option<&str>,
 ) -> Option<&'a Container> {
     let wanted = declared.container.as_deref().or(main)?;
-    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-    pod.containers.iter().find(|container| container.name == wanted)
+    workload.containers().iter().find(|container| container.name == wanted)
 }
 
-/// The Job. `container` is one of the Deployment's.
+/// The Job. `container` is one of the workload's.
 pub fn render(
     service: &str,
     namespace: &str,
-    deployment: &Deployment,
+    workload: &impl MakesPods,
     container: &Container,
     declared: &Declared,
     image: &str,
 ) -> Value {
-    let template = deployment.spec.as_ref().map(|spec| &spec.template);
-    let pod = template.and_then(|template| template.spec.clone()).unwrap_or_default();
+    let pod = workload.template().and_then(|template| template.spec.clone()).unwrap_or_default();
     let labels = BTreeMap::from([
         ("app.kubernetes.io/component", "migration"),
         ("app.kubernetes.io/managed-by", FIELD_MANAGER),
@@ -166,6 +166,7 @@ fn only_command(container: &Container, declared: &Declared, image: &str) -> Cont
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::apps::v1::Deployment;
 
     fn deployment() -> Deployment {
         serde_json::from_value(json!({
@@ -212,6 +213,7 @@ mod tests {
             image: image.into(),
             runs: None,
             workload: "shop".into(),
+            workload_kind: WorkloadKind::Deployment,
             container: "shop".into(),
             command: vec!["/app/migrate".into(), "up".into(), "it's all".into()],
             deadline_seconds: 120,

@@ -5,13 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use serde_json::Value;
 
 use super::deploy::{Action, CheckMade, Digest, ImageChange, Place, Policy, ShownDiff};
 use super::strategy::Strategy;
-use super::{render, store, ways};
+use super::{render, store, ways, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -19,7 +18,11 @@ use crate::config::{Environment, Strategy as Kind};
 use crate::kube::apply::{self, Marks};
 use crate::kube::dry_run::{self, ObjectPlan, PodStart};
 use crate::kube::ownership::{self, ImageOwner};
-use crate::kube::{Refusal, Target, UserClient, Wanted, Workload};
+use crate::kube::stuck::{self, Given};
+use crate::kube::{
+    LiveWorkload, MakesPods, Named, Refusal, Target, UserClient, Wanted, Workload, WorkloadKind, WorkloadRef,
+    workload as workloads,
+};
 use crate::registry::{Digest as ImageDigest, ImageRef, RegistryError, Tag};
 use crate::web::filters::{short_digest, when};
 use crate::web::{Error, Result};
@@ -173,6 +176,7 @@ pub async fn plan(
         return Ok(plan);
     };
     plan.requirement(app, &change).await?;
+    plan.reach(app, user, &workload, &change, wish).await?;
     plan.ask_cluster(app, user, environment, &workload, &change, wish).await?;
     let strategy = plan.strategy(app, user, environment, &workload, &change, wish).await?;
     if wish.release.is_none() {
@@ -192,8 +196,8 @@ pub async fn plan(
 
 /// What a service has in an environment, as the person sees it.
 pub(super) enum Found {
-    /// Somebody else's Deployment, of which the portal changes the images; or one the portal made itself.
-    Deployment { deployment: Box<Deployment>, managed: bool },
+    /// Somebody else's, of which the portal changes the images; or a Deployment that the portal made itself.
+    Workload { live: Box<LiveWorkload>, managed: bool },
     /// Nothing yet, and a `run` section says how it is made.
     ToMake,
     /// Nothing can be done; the sentence says why.
@@ -201,25 +205,25 @@ pub(super) enum Found {
 }
 
 impl Found {
-    fn deployment(&self) -> Option<&Deployment> {
+    fn live(&self) -> Option<&LiveWorkload> {
         match self {
-            Self::Deployment { deployment, .. } => Some(deployment),
+            Self::Workload { live, .. } => Some(live),
             Self::ToMake | Self::Nothing(_) => None,
         }
     }
 
     pub(super) fn images(&self) -> BTreeMap<String, String> {
-        self.deployment().map(apply::images).unwrap_or_default()
+        self.live().map(apply::images).unwrap_or_default()
     }
 
     /// The repository that versions come from: of the `run` section, else of the first container.
     fn repository(&self, service: &Service) -> Option<String> {
         let first = self.main_container().and_then(|container| self.images().remove(&container));
         match self {
-            Self::Deployment { managed: false, .. } => {
+            Self::Workload { managed: false, .. } => {
                 first.and_then(|image| Some(image.parse::<ImageRef>().ok()?.name()))
             }
-            Self::Deployment { managed: true, .. } | Self::ToMake => {
+            Self::Workload { managed: true, .. } | Self::ToMake => {
                 service.run.as_ref().map(|run| run.image.clone())
             }
             Self::Nothing(_) => None,
@@ -228,12 +232,12 @@ impl Found {
 
     /// The container that is deployed: the one named as the workload or as "app", else the first.
     pub(super) fn main_container(&self) -> Option<String> {
-        let deployment = self.deployment()?;
-        let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-        let workload = deployment.metadata.name.as_deref().unwrap_or_default();
-        let named =
-            pod.containers.iter().find(|container| container.name == workload || container.name == "app");
-        named.or(pod.containers.first()).map(|container| container.name.clone())
+        let live = self.live()?;
+        let named = live
+            .containers()
+            .iter()
+            .find(|container| container.name == live.name() || container.name == "app");
+        named.or(live.containers().first()).map(|container| container.name.clone())
     }
 
     fn version(&self) -> String {
@@ -255,39 +259,38 @@ pub fn version_of(image: &str) -> String {
 }
 
 pub(super) async fn find(app: &App, user: &CurrentUser, service: &Service, target: &Target) -> Result<Found> {
-    let name = match app.watch(&target.cluster).find(target) {
-        Workload::One { name } => name,
-        Workload::None if service.run.is_some() => service.name.clone(),
+    let Named { kind, name } = match app.watch(&target.cluster).find(target) {
+        Workload::One(named) => named,
+        Workload::None if service.run.is_some() => {
+            Named { kind: WorkloadKind::Deployment, name: service.name.clone() }
+        }
         Workload::None => {
             return Ok(Found::Nothing(format!(
                 "Nothing in {} belongs to {}, and its catalog-info.yaml has no run section to make it from.",
                 target.namespace, service.name
             )));
         }
-        Workload::Many { names } => {
+        Workload::Many(many) => {
+            let (count, names) = Named::told(&many);
             return Ok(Found::Nothing(format!(
-                "{} Deployments in {} match {}: {}. Set backstage.io/kubernetes-id so that one does.",
-                names.len(),
-                target.namespace,
-                service.name,
-                names.join(", ")
+                "{count} in {} match {}: {names}. Set backstage.io/kubernetes-id so that one does.",
+                target.namespace, service.name
             )));
         }
     };
     let client = as_user(app, user, &target.cluster)?;
-    let call = client.api::<Deployment>(&target.namespace);
-    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call.get_opt(&name)).await {
-        Ok(Ok(Some(deployment))) => {
-            let managed_by = deployment
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
-            let managed = service.run.is_some() && managed_by.is_some_and(|by| by == apply::FIELD_MANAGER);
-            Ok(Found::Deployment { deployment: Box::new(deployment), managed })
+    let call = workloads::get(&client, WorkloadRef { kind, namespace: &target.namespace, name: &name });
+    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
+        Ok(Ok(Some(live))) => {
+            let labels = live.metadata().labels.as_ref();
+            let managed_by = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
+            let managed = service.run.is_some()
+                && kind == WorkloadKind::Deployment
+                && managed_by.is_some_and(|by| by == apply::FIELD_MANAGER);
+            Ok(Found::Workload { live: Box::new(live), managed })
         }
         Ok(Ok(None)) if service.run.is_some() => Ok(Found::ToMake),
-        Ok(Ok(None)) => Ok(Found::Nothing(format!("The Deployment {name} was deleted a moment ago."))),
+        Ok(Ok(None)) => Ok(Found::Nothing(format!("The {kind} {name} was deleted a moment ago."))),
         Ok(Err(error)) => Ok(Found::Nothing(Refusal::from(error).sentence())),
         Err(_) => Err(away(&target.cluster)),
     }
@@ -328,11 +331,12 @@ impl Plan {
             self.checks.push(Check::bad("Nothing to deploy to", why.clone(), None));
             return Ok(());
         }
-        let verb = if workload.deployment().is_some() { "patch" } else { "create" };
+        let verb = if workload.live().is_some() { "patch" } else { "create" };
+        let resource = workload.live().map_or(WorkloadKind::Deployment, LiveWorkload::kind).resource();
         let wanted = Wanted {
             verb,
             group: "apps",
-            resource: "deployments",
+            resource,
             subresource: None,
             namespace: &self.place.namespace,
             name: None,
@@ -341,7 +345,7 @@ impl Plan {
         self.checks.push(if answer.allowed {
             Check::ok("You may deploy here", granted_by(&answer.reason))
         } else {
-            let detail = format!("It needs the right to {verb} deployments in {}.", self.place.namespace);
+            let detail = format!("It needs the right to {verb} {resource} in {}.", self.place.namespace);
             Check::bad("You may not deploy here", detail, Some(who_grants(app, &self.place.team)))
         });
         Ok(())
@@ -482,13 +486,13 @@ impl Plan {
         image: &str,
     ) -> Option<ImageChange> {
         let (name, images, replaces, objects) = match (workload, &service.run) {
-            (Found::Deployment { deployment, managed: false }, _) => {
+            (Found::Workload { live, managed: false }, _) => {
                 let container = workload.main_container()?;
                 let replaced = workload.images().remove(&container)?;
                 let only = |image: String| BTreeMap::from([(container.clone(), image)]);
-                (deployment.metadata.name.clone()?, only(image.to_string()), only(replaced), Vec::new())
+                (live.name().to_string(), only(image.to_string()), only(replaced), Vec::new())
             }
-            (Found::Deployment { managed: true, .. } | Found::ToMake, Some(run)) => {
+            (Found::Workload { managed: true, .. } | Found::ToMake, Some(run)) => {
                 let release = render::Release {
                     environment: environment.name(),
                     namespace: &self.place.namespace,
@@ -506,6 +510,7 @@ impl Plan {
             reference: chosen.reference.clone(),
             digest: chosen.digest.clone(),
             workload: name,
+            workload_kind: workload.live().map_or(WorkloadKind::Deployment, LiveWorkload::kind),
             images,
             replaces,
             replaces_version: self.running.clone(),
@@ -540,11 +545,7 @@ impl Plan {
                 None,
             ));
         }
-        if workload
-            .deployment()
-            .and_then(|found| found.spec.as_ref())
-            .is_some_and(|spec| spec.paused == Some(true))
-        {
+        if workload.live().is_some_and(LiveWorkload::is_paused) {
             let detail = "A paused rollout takes no change. Resume it with kubectl rollout resume first.";
             self.checks.push(Check::bad("The Deployment is paused", detail, None));
         }
@@ -573,7 +574,7 @@ impl Plan {
         change: &ImageChange,
         wish: &Wish<'_>,
     ) -> Result<Strategy> {
-        let Some(live) = workload.deployment().filter(|_| wish.release.is_none()) else {
+        let Some(LiveWorkload::Deployment(live)) = workload.live().filter(|_| wish.release.is_none()) else {
             return Ok(Strategy::Rolling);
         };
         let kind = wish.way.unwrap_or(environment.strategy);
@@ -590,6 +591,29 @@ impl Plan {
         Ok(())
     }
 
+    /// Which pods it does not reach by itself, and which have to be deleted for it to get anywhere.
+    async fn reach(
+        &mut self,
+        app: &App,
+        user: &CurrentUser,
+        workload: &Found,
+        change: &ImageChange,
+        wish: &Wish<'_>,
+    ) -> Result<()> {
+        let Some(live) = workload.live() else { return Ok(()) };
+        self.checks.extend(wording::left_alone(live).map(|(title, detail)| Check::warn(title, detail)));
+        let client = as_user(app, user, &self.place.cluster)?;
+        let given = if wish.release.is_some() { Given::Back } else { Given::Forward };
+        // Who may not list pods can't roll anything out either, and reads so elsewhere.
+        let stuck = stuck::in_the_way(&client, live, &change.images, given).await.unwrap_or_default();
+        let names: Vec<&str> = stuck.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+        if !names.is_empty() {
+            let (title, detail) = wording::deleted_first(&names);
+            self.checks.push(Check::warn(title, detail));
+        }
+        Ok(())
+    }
+
     /// The dry run, as the person: of the objects, and of one pod made from them.
     async fn ask_cluster(
         &mut self,
@@ -602,8 +626,8 @@ impl Plan {
     ) -> Result<()> {
         let client = trying(app, user, environment)?;
         let mut change_take_over = None;
-        if let Found::Deployment { deployment, managed: false } = workload {
-            match self.ownership(deployment, change) {
+        if let Found::Workload { live, managed: false } = workload {
+            match self.ownership(live, change) {
                 Ok(manager) => change_take_over = manager,
                 Err(check) => {
                     self.checks.push(check);
@@ -646,19 +670,19 @@ impl Plan {
     /// Who holds the image field: Ok(None) nobody who matters, Ok(Some) somebody to take it over from.
     fn ownership(
         &self,
-        deployment: &Deployment,
+        live: &LiveWorkload,
         change: &ImageChange,
     ) -> std::result::Result<Option<String>, Check> {
-        if let Some(gitops) = ownership::gitops(deployment) {
-            return Err(Check::bad("Another tool deploys this", gitops.sentence(), None));
+        if let Some(gitops) = ownership::gitops(live) {
+            return Err(Check::bad("Another tool deploys this", gitops.sentence(live.kind()), None));
         }
         let mut holders = Vec::new();
         for container in change.images.keys() {
-            match ownership::image_owner(deployment, container) {
+            match ownership::image_owner(live, container) {
                 ImageOwner::Ours | ImageOwner::Nobody => {}
                 ImageOwner::TakeOver { managers } => holders.extend(managers),
                 ImageOwner::GitOps(gitops) => {
-                    return Err(Check::bad("Another tool deploys this", gitops.sentence(), None));
+                    return Err(Check::bad("Another tool deploys this", gitops.sentence(live.kind()), None));
                 }
             }
         }
@@ -669,9 +693,9 @@ impl Plan {
         if change.is_managed() {
             return change.objects.clone();
         }
-        let mut images = workload.deployment().map(apply::owned_images).unwrap_or_default();
+        let mut images = workload.live().map(apply::owned_images).unwrap_or_default();
         images.extend(change.images.clone());
-        vec![apply::image_patch(&self.place.namespace, &change.workload, &images, &Marks::default())]
+        vec![apply::image_patch(change.at(&self.place.namespace), &images, &Marks::default())]
     }
 
     fn answers(&mut self, app: &App, plans: Vec<ObjectPlan>, pod: PodStart) {
@@ -824,14 +848,14 @@ pub(super) fn frozen(environment: &Environment, now: Timestamp) -> Option<Check>
 
 /// Whether the quotas leave room for so many pods more.
 pub(super) fn room(
-    deployment: &Deployment,
+    live: &LiveWorkload,
     more: i32,
     quotas: &[ResourceQuota],
     limits: &[LimitRange],
     namespace: &str,
 ) -> Option<Check> {
-    let spec = deployment.spec.as_ref().filter(|_| more > 0)?;
-    let pod = dry_run::with_defaults(spec.template.clone(), limits);
+    let template = live.template().filter(|_| more > 0)?;
+    let pod = dry_run::with_defaults(template.clone(), limits);
     Some(match dry_run::quota_after(quotas, &pod, more).first() {
         None => Check::ok(
             "The quota leaves room",
@@ -861,7 +885,7 @@ fn pod_template(
         let deployment = objects.iter().find(|object| object["kind"] == "Deployment")?;
         return serde_json::from_value(deployment["spec"]["template"].clone()).ok();
     }
-    let mut template = workload.deployment()?.spec.as_ref()?.template.clone();
+    let mut template = workload.live()?.template()?.clone();
     for container in template.spec.as_mut().map(|pod| pod.containers.as_mut_slice()).unwrap_or_default() {
         if let Some(image) = change.images.get(&container.name) {
             container.image = Some(image.clone());
@@ -892,7 +916,7 @@ fn note(version: &str, running: &str, revision: Option<&str>) -> String {
 /// Who can give somebody a right in a team's namespaces.
 pub fn who_grants(app: &App, team: &str) -> String {
     let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
-    format!("The team {team} or {} can grant it.", super::wording::any_of(&platform))
+    format!("The team {team} or {} can grant it.", wording::any_of(&platform))
 }
 
 /// "RBAC: allowed by RoleBinding "payments/payments-production" of ClusterRole "edit" to Group "oidc:payments"" in short.

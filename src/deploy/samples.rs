@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::deploy::{Action, Deploy, DeployId, Digest, ImageChange, Place, Policy, State};
 use super::strategy::{Beside, Strategy};
 use crate::auth::{Identity, Person};
+use crate::kube::WorkloadKind;
 
 pub type Character = (&'static str, &'static str, &'static [&'static str]);
 pub const MAYA: Character = ("maya", "Maya Okafor", &["engineering", "payments"]);
@@ -31,6 +32,7 @@ pub fn change() -> ImageChange {
         reference: "registry/payments/checkout-api:v1.1.0".into(),
         digest: Some("sha256:new".into()),
         workload: "checkout-api".into(),
+        workload_kind: WorkloadKind::Deployment,
         images: image("sha256:new"),
         replaces: image("sha256:old"),
         replaces_version: "v1.0.0".into(),

@@ -464,7 +464,10 @@ async fn facts(
         }
         facts.push((
             "Runs it".into(),
-            if change.is_managed() { "the portal (managed)" } else { "its own Deployment (adopted)" }.into(),
+            match change.is_managed() {
+                true => "the portal (managed)".into(),
+                false => format!("its own {} (adopted)", change.workload_kind),
+            },
         ));
     }
     if let (Some(migration), Some(required)) = (deploy.action.migration(), &deploy.policy.requires) {

@@ -417,6 +417,7 @@ mod tests {
             image: "registry/shop:v1.1.0".into(),
             runs: None,
             workload: "shop".into(),
+            workload_kind: Default::default(),
             container: "shop".into(),
             command: vec!["/app/migrate".into()],
             deadline_seconds: 600,

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::deploy::ImageChange;
 use crate::config::{CanaryStep, Pause, Strategy as Kind};
 use crate::kube::apply::{BESIDE_LABEL, DEPLOY_ANNOTATION, FIELD_MANAGER, RESTART_ANNOTATION};
+use crate::kube::{WorkloadKind, WorkloadRef};
 
 /// As it is asked for and approved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +91,10 @@ impl Strategy {
 }
 
 impl Beside {
+    pub fn at<'a>(&'a self, namespace: &'a str) -> WorkloadRef<'a> {
+        WorkloadRef { kind: WorkloadKind::Deployment, namespace, name: &self.name }
+    }
+
     /// Whether a pod of this name is one of its own.
     pub fn owns(&self, pod: &str) -> bool {
         pod.strip_prefix(&self.name).is_some_and(|rest| rest.starts_with('-'))

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::config::{Environment, Strategy as Kind};
 use crate::kube::beside::stands_beside;
-use crate::kube::{UserClient, Wanted, dry_run, ownership};
+use crate::kube::{LiveWorkload, UserClient, Wanted, WorkloadKind, dry_run, ownership};
 use crate::web::Result;
 
 /// The way in full, and the checks that say whether it can be gone. Where nothing runs yet there is one way only.
@@ -42,7 +42,7 @@ pub(super) async fn find(
         tokio::join!(services.list(&all), autoscalers.list(&all), quotas.list(&all), limits.list(&all));
     let away = plan::away_from(&place.cluster);
     let (services, autoscalers) = (services.map_err(&away)?.items, autoscalers.map_err(&away)?.items);
-    let autoscaler = ownership::autoscaler(&autoscalers, &change.workload);
+    let autoscaler = ownership::autoscaler(&autoscalers, WorkloadKind::Deployment, &change.workload);
     let around = around(live, change, &services, autoscaler);
     let found = match kind {
         Kind::BlueGreen => around.blue_green(),
@@ -73,7 +73,13 @@ pub(super) async fn find(
             quotas.map(|list| list.items).unwrap_or_default(),
             limits.map(|list| list.items).unwrap_or_default(),
         );
-        checks.extend(plan::room(live, most, &quotas, &limits, &place.namespace));
+        checks.extend(plan::room(
+            &LiveWorkload::Deployment(live.clone()),
+            most,
+            &quotas,
+            &limits,
+            &place.namespace,
+        ));
         let object = serde_json::to_value(live)?;
         let object = strategy::track(change, beside, &place.namespace, &object, most);
         for tried in dry_run::dry_run(client, &[object], false).await {
@@ -133,7 +139,7 @@ fn kept(
     let keeper = services.iter().filter(ours).find_map(|service| ownership::keeper(&service.metadata));
     let keeper = keeper.or_else(|| ownership::keeper(&autoscaler?.metadata));
     if let Some(gitops) = keeper {
-        return Some(gitops.sentence());
+        return Some(wording::kept_by(&gitops));
     }
     let owner = autoscaler?
         .metadata

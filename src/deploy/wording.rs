@@ -7,6 +7,9 @@ use super::gates::{Moved, Refusal};
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
+use crate::kube::LiveWorkload;
+use crate::kube::ownership::GitOps;
+use crate::kube::workload::Reach;
 use crate::web::filters::{clock, short_digest, until};
 
 impl Refusal {
@@ -349,6 +352,12 @@ pub fn not_this_way(kind: Kind) -> String {
 
 pub const PICK_ROLLING: &str = "Rolling works all the same: pick it, or ask the team that keeps this.";
 
+/// A Service, or the autoscaler, that a repository has.
+pub fn kept_by(gitops: &GitOps) -> String {
+    let place = gitops.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
+    format!("{}{place} keeps what leads the traffic, and would lead it back at once.", gitops.tool)
+}
+
 pub fn autoscaler_is_owned(kind: &str, name: &str) -> String {
     format!("The autoscaler belongs to the {kind} {name}, which would lead it back at once.")
 }
@@ -458,12 +467,83 @@ pub fn by_hand(place: &Place, to: &ImageChange) -> String {
     let images: Vec<_> = to.images.iter().map(|(container, image)| format!("{container}={image}")).collect();
     format!(
         "What runs now is half changed. Ask for a rollback here once that is mended, or put {} back by hand: \
-         kubectl -n {} set image deployment/{} {}",
+         kubectl -n {} set image {}/{} {}",
         to.version,
         place.namespace,
+        to.workload_kind.word().to_lowercase(),
         to.workload,
         images.join(" ")
     )
+}
+
+/// Title and sentence about the pods that a new template does not reach by itself. None: it reaches all.
+pub fn left_alone(live: &LiveWorkload) -> Option<(String, String)> {
+    let (kind, name, wanted) = (live.kind(), live.name(), live.wanted());
+    match live.reach() {
+        Reach::All => None,
+        Reach::OnDelete => Some((
+            "No pod changes by itself".into(),
+            format!(
+                "The {kind}’s update strategy is OnDelete: the change is written and nothing else happens. Each pod takes \
+                 it when somebody deletes that pod."
+            ),
+        )),
+        Reach::From(partition) if partition >= wanted => Some((
+            "No pod changes by itself".into(),
+            format!(
+                "The {kind}’s update strategy has the partition {partition} and there are {}: the change is written, and \
+                 no pod takes it before the partition is lowered.",
+                pods(wanted)
+            ),
+        )),
+        Reach::From(partition) => Some((
+            format!("Only {} of {wanted} pods change", wanted - partition),
+            format!(
+                "The {kind}’s update strategy has the partition {partition}: {name}-{partition} and above take the change, \
+                 the others stay as they are until it is lowered."
+            ),
+        )),
+    }
+}
+
+/// Why a restart would be none.
+pub fn nothing_restarts(live: &LiveWorkload) -> String {
+    format!(
+        "By the {}’s update strategy a restart would restart nothing. Delete its pods instead: they come back new.",
+        live.kind()
+    )
+}
+
+/// Pods that a StatefulSet would wait for without end.
+pub fn deleted_first(names: &[&str]) -> (String, String) {
+    let detail = "A StatefulSet changes no pod while one is not ready, and this does not get ready. So it is deleted, as you, and \
+                  comes back as the new version.";
+    let many = "A StatefulSet changes no pod while one is not ready, and these do not get ready. So they are deleted, as you, and \
+                come back as the new version.";
+    match names {
+        [one] => (format!("The pod {one} is deleted"), detail.into()),
+        more => (format!("The pods {} are deleted", more.join(", ")), many.into()),
+    }
+}
+
+/// Why a DaemonSet can't be scaled.
+pub fn has_no_size(live: &LiveWorkload) -> (String, String) {
+    (
+        "A DaemonSet can’t be scaled".into(),
+        format!(
+            "{} runs one pod on each node that it fits on. To have more or fewer, change its node selector or the nodes.",
+            live.name()
+        ),
+    )
+}
+
+fn pods(number: i32) -> String {
+    if number == 1 { "1 pod".into() } else { format!("{number} pods") }
+}
+
+/// How large a DaemonSet is.
+pub fn pods_on_nodes(number: i32) -> String {
+    format!("It runs {} now, one on each node.", pods(number))
 }
 
 /// After a day nobody can tell an ended migration from one that never began.

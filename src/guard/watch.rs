@@ -15,7 +15,7 @@ use crate::auth::{Identity, Person};
 use crate::deploy::{self, Deploy, DeployId};
 use crate::events::{self, Entry, Origin};
 use crate::kube::sources::{self, Source, Told};
-use crate::kube::{Target, Workload};
+use crate::kube::{Named, Target, Workload, WorkloadKind};
 
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -189,6 +189,7 @@ fn explains(deploy: &Deploy, cluster: &str, source: &Source) -> bool {
     let runs = match (change, deploy.action.migration()) {
         (Some(change), _) => {
             source.name == stands_beside.map_or(change.workload.as_str(), |beside| beside.name.as_str())
+                && source.kind == change.workload_kind.word()
                 && change.images.iter().all(|(container, image)| source.images.get(container) == Some(image))
         }
         (None, Some(migration)) => {
@@ -202,20 +203,20 @@ fn explains(deploy: &Deploy, cluster: &str, source: &Source) -> bool {
 
 /// As the audit trail names what deploys change, where a service is behind it.
 fn target(app: &App, environment: &str, source: &Source) -> String {
-    let of_service =
-        app.config.environment(environment).filter(|_| source.kind == "Deployment").and_then(|found| {
-            let watch = app.watch(found.cluster.get_ref());
-            let is_it = |target: &Target| {
-                target.namespace == source.namespace
-                    && matches!(watch.find(target), Workload::One { name } if name == source.name)
-            };
-            app.catalogue
-                .load()
-                .services()
-                .iter()
-                .find(|service| is_it(&Target::new(service, found)))
-                .map(|it| it.name.clone())
-        });
+    let of_service = app.config.environment(environment).and_then(|found| {
+        let watch = app.watch(found.cluster.get_ref());
+        let is_it = |target: &Target| {
+            let it =
+                Workload::One(Named { kind: WorkloadKind::of(&source.kind)?, name: source.name.clone() });
+            (target.namespace == source.namespace && watch.find(target) == it).then_some(())
+        };
+        app.catalogue
+            .load()
+            .services()
+            .iter()
+            .find(|service| is_it(&Target::new(service, found)).is_some())
+            .map(|it| it.name.clone())
+    });
     match of_service {
         Some(service) => format!("{service}/{environment}"),
         None => format!("{}/{}", source.namespace, source.name),

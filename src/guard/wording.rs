@@ -14,7 +14,7 @@ pub fn refused(environment: &str, portal: &str, break_glass: &[String]) -> Strin
     let after = json!(format!(".{glass}"));
     // Other kinds are not called as their service is.
     format!(
-        "{before} + (object.kind == 'Deployment' ? '?q=' + object.metadata.?name.orValue('') : '') \
+        "{before} + (object.kind in ['Deployment', 'StatefulSet', 'DaemonSet'] ? '?q=' + object.metadata.?name.orValue('') : '') \
          + '. You are ' + request.userInfo.username + {after}"
     )
 }

@@ -1,7 +1,7 @@
 //! Writing, as the person. Server-side apply with a field manager for each kind of change, so that a deploy, a
 //! restart and a scale never undo one another; without force, but for the one take-over that a person agreed to.
 //!
-//! | manager | owns on an adopted Deployment |
+//! | manager | owns on an adopted workload |
 //! |---|---|
 //! | `pilothouse` | the image of each deployed container, the deploy's mark on the template, the approval |
 //! | `pilothouse-restart` | the restart mark on the template |
@@ -21,8 +21,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
@@ -31,6 +29,7 @@ use super::UserClient;
 use super::call::{self, Place};
 use super::ownership::{self, ImageOwner};
 use super::refusal::{Holder, Refusal};
+use super::workload::{LiveWorkload, MakesPods, WorkloadKind, WorkloadRef};
 
 pub const FIELD_MANAGER: &str = "pilothouse";
 pub const RESTART_MANAGER: &str = "pilothouse-restart";
@@ -89,15 +88,15 @@ pub fn owned<E: std::fmt::Display>(ours: Result<bool, E>) -> Result<(), Refusal>
     }
 }
 
-/// The smallest object that gives an adopted Deployment new images. `images` (container to reference) must name
+/// The smallest object that gives an adopted workload new images. `images` (container to reference) must name
 /// every container whose image the portal owns already, see [`owned_images`].
-pub fn image_patch(namespace: &str, name: &str, images: &BTreeMap<String, String>, marks: &Marks) -> Value {
+pub fn image_patch(at: WorkloadRef<'_>, images: &BTreeMap<String, String>, marks: &Marks) -> Value {
     let containers: Vec<_> =
         images.iter().map(|(name, image)| json!({"name": name, "image": image})).collect();
     let object = json!({
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
+        "kind": at.kind,
+        "metadata": {"name": at.name, "namespace": at.namespace},
         "spec": {"template": {"spec": {"containers": containers}}},
     });
     marked(object, marks)
@@ -105,19 +104,19 @@ pub fn image_patch(namespace: &str, name: &str, images: &BTreeMap<String, String
 
 /// New pods of the same template. Applied as [`RESTART_MANAGER`]. `asked` is the time of the request, never of the
 /// write: a repeated write has to be the same write.
-pub fn restart_patch(namespace: &str, name: &str, deploy: &str, asked: Timestamp) -> Value {
+pub fn restart_patch(at: WorkloadRef<'_>, deploy: &str, asked: Timestamp) -> Value {
     let annotations = json!({RESTART_ANNOTATION: deploy, RESTARTED_AT_ANNOTATION: asked.to_string()});
     json!({
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
+        "kind": at.kind,
+        "metadata": {"name": at.name, "namespace": at.namespace},
         "spec": {"template": {"metadata": {"annotations": annotations}}},
     })
 }
 
-/// The object with the deploy's marks. Only Deployments carry any.
+/// The object with the deploy's marks. Only workloads carry any.
 pub fn marked(mut object: Value, marks: &Marks) -> Value {
-    if object["kind"] == "Deployment" {
+    if is_workload(&object) {
         if let Some(deploy) = &marks.deploy {
             object["spec"]["template"]["metadata"]["annotations"][DEPLOY_ANNOTATION] = json!(deploy);
         }
@@ -130,7 +129,7 @@ pub fn marked(mut object: Value, marks: &Marks) -> Value {
 
 /// The object with an approval that nothing but its client carries: what a dry run adds.
 pub(super) fn claiming(mut object: Value, user: &UserClient) -> Value {
-    let makes_pods = ["Deployment", "Job", "Pod"].iter().any(|kind| object["kind"] == *kind);
+    let makes_pods = is_workload(&object) || ["Job", "Pod"].iter().any(|kind| object["kind"] == *kind);
     if let Some(approval) = user.approval().filter(|_| makes_pods) {
         object["metadata"]["annotations"][APPROVAL_ANNOTATION] = json!(approval);
     }
@@ -138,17 +137,18 @@ pub(super) fn claiming(mut object: Value, user: &UserClient) -> Value {
 }
 
 /// The images that the portal owns already, by container: they belong into the next patch.
-pub fn owned_images(deployment: &Deployment) -> BTreeMap<String, String> {
-    containers(deployment)
-        .filter(|container| ownership::owns_image(deployment, FIELD_MANAGER, &container.name))
+pub fn owned_images(workload: &impl MakesPods) -> BTreeMap<String, String> {
+    let containers = workload.containers().iter();
+    containers
+        .filter(|container| ownership::owns_image(workload, FIELD_MANAGER, &container.name))
         .filter_map(|container| Some((container.name.clone(), container.image.clone()?)))
         .collect()
 }
 
 /// Whether the pod template says that this deploy (of an image, or a restart) wrote it.
-pub fn carries_marker(deployment: &Deployment, deploy: &str) -> bool {
-    let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
-    let annotations = template.and_then(|metadata| metadata.annotations.as_ref());
+pub fn carries_marker(workload: &impl MakesPods, deploy: &str) -> bool {
+    let metadata = workload.template().and_then(|template| template.metadata.as_ref());
+    let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
     [DEPLOY_ANNOTATION, RESTART_ANNOTATION]
         .iter()
         .any(|key| annotations.and_then(|all| all.get(*key)).is_some_and(|value| value == deploy))
@@ -156,22 +156,19 @@ pub fn carries_marker(deployment: &Deployment, deploy: &str) -> bool {
 
 /// Whether the template has exactly these images in these containers. A marker alone does not say so: whoever
 /// changes the image by hand leaves it there.
-pub fn runs_images(deployment: &Deployment, images: &BTreeMap<String, String>) -> bool {
+pub fn runs_images(workload: &impl MakesPods, images: &BTreeMap<String, String>) -> bool {
     images.iter().all(|(name, image)| {
-        containers(deployment)
-            .any(|container| container.name == *name && container.image.as_ref() == Some(image))
+        let mut containers = workload.containers().iter();
+        containers.any(|container| container.name == *name && container.image.as_ref() == Some(image))
     })
 }
 
 /// Container to image of the template.
-pub fn images(deployment: &Deployment) -> BTreeMap<String, String> {
-    containers(deployment)
+pub fn images(workload: &impl MakesPods) -> BTreeMap<String, String> {
+    let containers = workload.containers().iter();
+    containers
         .map(|container| (container.name.clone(), container.image.clone().unwrap_or_default()))
         .collect()
-}
-
-fn containers(deployment: &Deployment) -> impl Iterator<Item = &Container> {
-    deployment.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|pod| &pod.containers))
 }
 
 /// Applies one object as the person, without force.
@@ -185,18 +182,17 @@ pub async fn apply(
     write(user, &place, PatchParams::apply(manager), |_| Ok(object.clone()), fence).await
 }
 
-/// Gives an adopted Deployment new images, in place of those that `replaces` names (container to reference; empty:
+/// Gives an adopted workload new images, in place of those that `replaces` names (container to reference; empty:
 /// whatever runs). Where something else runs by now, nothing is written: the answer is [`Refusal::Stale`].
 pub async fn set_images(
     user: &UserClient,
-    namespace: &str,
-    name: &str,
+    at: WorkloadRef<'_>,
     images: &BTreeMap<String, String>,
     replaces: &BTreeMap<String, String>,
     marks: &Marks,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    let object = image_patch(namespace, name, images, marks);
+    let object = image_patch(at, images, marks);
     let onto = |before: Option<&Value>| still_replaces(before, replaces, images).map(|()| object.clone());
     write(user, &Place::of(&object)?, PatchParams::apply(FIELD_MANAGER), onto, fence).await
 }
@@ -205,22 +201,20 @@ pub async fn set_images(
 /// carries nothing but these images and the deploy's marks. `agreed` are the managers that the form named, as
 /// [`ownership::listed`] gives them; if somebody else holds an image by now, or a repository keeps the object, nothing
 /// is forced. Later applies need no force.
-#[expect(clippy::too_many_arguments, reason = "what set_images takes, and what was agreed")]
 pub async fn take_over(
     user: &UserClient,
-    namespace: &str,
-    name: &str,
+    at: WorkloadRef<'_>,
     images: &BTreeMap<String, String>,
     replaces: &BTreeMap<String, String>,
     agreed: &str,
     marks: &Marks,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    let object = image_patch(namespace, name, images, marks);
+    let object = image_patch(at, images, marks);
     let place = Place::of(&object)?;
     let unless_strangers_hold_it = |before: Option<&Value>| {
         still_replaces(before, replaces, images)?;
-        let live = before.and_then(deployment).ok_or_else(|| not_found(&place))?;
+        let live = before.and_then(LiveWorkload::of).ok_or_else(|| not_found(&place))?;
         let strangers: Vec<Holder> =
             images.keys().flat_map(|container| strangers(&live, container, agreed)).collect();
         if strangers.is_empty() { Ok(object.clone()) } else { Err(Refusal::Conflict { holders: strangers }) }
@@ -231,7 +225,7 @@ pub async fn take_over(
 
 /// Whether these images still run and can be replaced, or the new ones run already.
 pub fn replaceable(
-    live: &Deployment,
+    live: &impl MakesPods,
     replaces: &BTreeMap<String, String>,
     images: &BTreeMap<String, String>,
 ) -> bool {
@@ -243,7 +237,7 @@ fn still_replaces(
     replaces: &BTreeMap<String, String>,
     images: &BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
-    let live = before.and_then(deployment);
+    let live = before.and_then(LiveWorkload::of);
     if live.is_none_or(|live| replaceable(&live, replaces, images)) {
         return Ok(());
     }
@@ -251,7 +245,7 @@ fn still_replaces(
 }
 
 /// Who holds the image of a container and was not named when the person agreed.
-fn strangers(live: &Deployment, container: &str, agreed: &str) -> Vec<Holder> {
+fn strangers(live: &LiveWorkload, container: &str, agreed: &str) -> Vec<Holder> {
     let field = format!(".spec.template.spec.containers[name=\"{container}\"].image");
     let holder = |manager: String| Holder { manager, field: field.clone() };
     match ownership::image_owner(live, container) {
@@ -345,13 +339,13 @@ pub(super) async fn delete(user: &UserClient, place: &Place, seen: ObjectMeta) -
 /// a patch of the subresource asks no field manager.
 pub async fn scale(
     user: &UserClient,
-    namespace: &str,
-    name: &str,
+    at: WorkloadRef<'_>,
     seen: i32,
     replicas: i32,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    let place = Place::new("Deployment", namespace, name)?;
+    let WorkloadRef { kind, namespace, name } = at;
+    let place = Place::new(kind.word(), namespace, name)?;
     let size = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
     let params = PatchParams { field_manager: Some(SCALE_MANAGER.into()), ..PatchParams::default() };
     for _ in 0..ATTEMPTS {
@@ -370,7 +364,7 @@ pub async fn scale(
         }));
         match call::send(user, place.request().patch_subresource("scale", name, &params, &patch)).await {
             Ok(_) => return after_scale(user, &place, true).await,
-            // The status of a Deployment moves all the time; only a changed size is the person's concern.
+            // The status of a workload moves all the time; only a changed size is the person's concern.
             Err(Refusal::Stale { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -380,7 +374,7 @@ pub async fn scale(
 
 pub(super) const ATTEMPTS: u8 = 5;
 
-/// A Scale has no generation; the Deployment does.
+/// A Scale has no generation; the workload does.
 async fn after_scale(user: &UserClient, place: &Place, changed: bool) -> Result<Applied, Refusal> {
     let object = call::read(user, place).await?.ok_or_else(|| not_found(place))?;
     Ok(applied(place, object, changed, Vec::new()))
@@ -470,7 +464,7 @@ pub(super) async fn write(
                 let changed = before.is_none_or(|before| wanted(&before) != wanted(&answer.object));
                 return Ok(applied(place, answer.object, changed, answer.warnings));
             }
-            // The status of a Deployment moves all the time.
+            // The status of a workload moves all the time.
             Err(Refusal::Stale { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -492,7 +486,7 @@ fn wanted(object: &Value) -> [&Value; 3] {
 }
 
 /// An apply creates what is missing, and removes what its manager set before and now leaves out. A patch of a
-/// Deployment must do neither: not make one that is gone, nor empty one that the portal rendered.
+/// workload must do neither: not make one that is gone, nor empty one that the portal rendered.
 pub(super) fn may_patch(place: &Place, object: &Value, live: Option<&Value>) -> Result<(), Refusal> {
     if !is_patch(object) {
         return Ok(());
@@ -506,9 +500,13 @@ pub(super) fn may_patch(place: &Place, object: &Value, live: Option<&Value>) -> 
     Ok(())
 }
 
-/// A whole Deployment has a selector.
+/// A whole workload has a selector.
 pub(super) fn is_patch(object: &Value) -> bool {
-    object["kind"] == "Deployment" && object.pointer("/spec/selector").is_none()
+    is_workload(object) && object.pointer("/spec/selector").is_none()
+}
+
+fn is_workload(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| WorkloadKind::of(kind).is_some())
 }
 
 fn applied(place: &Place, object: Value, changed: bool, warnings: Vec<String>) -> Applied {
@@ -533,10 +531,6 @@ fn not_found(place: &Place) -> Refusal {
 
 pub(super) fn metadata(object: &Value) -> Option<ObjectMeta> {
     serde_json::from_value(object["metadata"].clone()).ok()
-}
-
-fn deployment(object: &Value) -> Option<Deployment> {
-    serde_json::from_value(object.clone()).ok()
 }
 
 #[cfg(test)]
@@ -592,7 +586,7 @@ mod tests {
     #[test]
     fn a_patch_never_empties_a_deployment_that_the_portal_rendered() {
         let place = Place::new("Deployment", "shop", "web").unwrap();
-        let patch = image_patch("shop", "web", &BTreeMap::new(), &Marks::default());
+        let patch = image_patch(at(WorkloadKind::Deployment), &BTreeMap::new(), &Marks::default());
         let of = |manager: &str| {
             let entry = json!({"manager": manager, "fieldsV1": {"f:spec": {"f:selector": {}}}});
             json!({"kind": "Deployment", "metadata": {"managedFields": [entry]}})
@@ -602,23 +596,28 @@ mod tests {
         assert!(matches!(may_patch(&place, &patch, None), Err(Refusal::NotFound { .. })));
     }
 
+    fn at(kind: WorkloadKind) -> WorkloadRef<'static> {
+        WorkloadRef { kind, namespace: "shop", name: "web" }
+    }
+
     #[test]
-    fn marks_are_for_deployments_only() {
+    fn marks_are_for_workloads_only() {
         let marks = Marks { deploy: Some("7".into()), approval: Some("abc".into()) };
-        let deployment =
-            image_patch("shop", "web", &BTreeMap::from([("web".into(), "web:2".into())]), &marks);
-        assert_eq!(
-            deployment,
-            json!({
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": "web", "namespace": "shop", "annotations": {APPROVAL_ANNOTATION: "abc"}},
-                "spec": {"template": {
-                    "metadata": {"annotations": {DEPLOY_ANNOTATION: "7"}},
-                    "spec": {"containers": [{"name": "web", "image": "web:2"}]},
-                }},
-            })
-        );
+        for kind in WorkloadKind::ALL {
+            let patch = image_patch(at(kind), &BTreeMap::from([("web".into(), "web:2".into())]), &marks);
+            assert_eq!(
+                patch,
+                json!({
+                    "apiVersion": "apps/v1",
+                    "kind": kind.word(),
+                    "metadata": {"name": "web", "namespace": "shop", "annotations": {APPROVAL_ANNOTATION: "abc"}},
+                    "spec": {"template": {
+                        "metadata": {"annotations": {DEPLOY_ANNOTATION: "7"}},
+                        "spec": {"containers": [{"name": "web", "image": "web:2"}]},
+                    }},
+                })
+            );
+        }
         let service = json!({"kind": "Service"});
         assert_eq!(marked(service.clone(), &marks), service);
     }

@@ -1,7 +1,7 @@
 //! One request to an API server as a person: with a time limit, its warnings, and its refusal understood.
 
 use http_body_util::BodyExt;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -77,6 +77,8 @@ impl Place {
         }
         let path = match kind {
             "Deployment" => path::<Deployment>(namespace),
+            "StatefulSet" => path::<StatefulSet>(namespace),
+            "DaemonSet" => path::<DaemonSet>(namespace),
             "Service" => path::<Service>(namespace),
             "PodDisruptionBudget" => path::<PodDisruptionBudget>(namespace),
             "HorizontalPodAutoscaler" => path::<HorizontalPodAutoscaler>(namespace),

@@ -1,7 +1,7 @@
 //! The one reason. A rollout that does not move has many symptoms and mostly one cause; this finds it, says it in
 //! one sentence, and shows what it was read from.
 //!
-//! Only the newest ReplicaSet is looked at, and only what happened since the deploy began: yesterday's crash is
+//! Only pods of the newest template are looked at, and only what happened since the deploy began: yesterday's crash is
 //! not today's reason. The rules stand in the order in which a pod meets them, the first that applies is the
 //! pod's cause, and the cause that most pods share is the reason. What the API server itself refuses never gets
 //! here: the write fails, and `Refusal` says why.
@@ -16,6 +16,7 @@ use super::pod::{self, Crash, Doing, Pull};
 use super::refused_pod::{self, Hopeless};
 use super::rollout::Observed;
 use super::wording;
+use super::workload::{LiveWorkload, MakesPods};
 
 /// A scheduler that needs longer than this is not just busy. A starting process gets as long to become ready.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -65,18 +66,20 @@ struct Finding {
     evidence: Vec<Evidence>,
 }
 
-/// The one reason why the newest ReplicaSet's pods do not all serve; `None` while all is well or merely young.
+/// The one reason why the pods of the newest template do not all serve; `None` while all is well or merely young.
 /// `since` is when the deploy began ([`Timestamp::MIN`] asks about a service at rest).
 pub fn reason(observed: &Observed, since: Timestamp, now: Timestamp) -> Option<Reason> {
     let scene = Scene { observed, since, now };
-    let newest = observed.newest()?;
-    let refused = scene.failed_create(newest);
+    let refused = match observed.workload.as_ref()? {
+        LiveWorkload::Deployment(_) => observed.newest().and_then(|newest| scene.failed_create(newest)),
+        live @ (LiveWorkload::StatefulSet(_) | LiveWorkload::DaemonSet(_)) => scene.failed_create_of(live),
+    };
     // A quota that only throttles the surge must not hide what is wrong with the pods that got in.
     let (first, last) = match refused {
         Some(refusal) if refusal.fatal || observed.new_pods().next().is_none() => (Some(refusal), None),
         throttled => (None, throttled),
     };
-    first.or_else(|| scene.most_common_cause()).or(last)
+    first.or_else(|| scene.most_common_cause()).or(last).or_else(|| scene.held_up())
 }
 
 /// What keeps a pod that no ReplicaSet makes from starting. `observed` has its events.
@@ -117,6 +120,52 @@ impl Scene<'_> {
                 Hopeless::AtOnce => stuck,
                 Hopeless::WhenItStands => stuck && stands,
             },
+        })
+    }
+
+    /// As [`Scene::failed_create`]: a StatefulSet and a DaemonSet say so with an event, again at every try.
+    fn failed_create_of(&self, workload: &LiveWorkload) -> Option<Reason> {
+        let wanted = usize::try_from(workload.wanted()).unwrap_or(0);
+        let missing = wanted.checked_sub(self.observed.pods.len()).filter(|missing| *missing > 0)?;
+        let ours = |event: &&Event| {
+            event.involved_object.uid.as_deref() == workload.uid()
+                && event.reason.as_deref() == Some("FailedCreate")
+                && self.is_ours(event)
+        };
+        let last = self.observed.events.iter().filter(ours).max_by_key(|event| pod::event_time(event))?;
+        let refused = refused_pod::explain(last.message.as_deref().unwrap_or_default());
+        Some(Reason {
+            sentence: format!("{} cannot be created: {}.", wording::count(missing, "pod"), refused.cause),
+            evidence: self.events(workload.uid(), &["FailedCreate"]).into_iter().take(1).collect(),
+            action: refused.action,
+            fatal: refused.hopeless == Hopeless::AtOnce && self.observed.new_pods().next().is_none(),
+        })
+    }
+
+    /// A StatefulSet replaces a pod only when the others are ready, and one of an older template is not.
+    fn held_up(&self) -> Option<Reason> {
+        let Some(workload @ LiveWorkload::StatefulSet(_)) = &self.observed.workload else { return None };
+        let newest = self.observed.newest_revision()?;
+        let fails = |pod: &&Pod| match pod::doing(pod, &[]) {
+            Doing::Crashes(_)
+            | Doing::PullFails { .. }
+            | Doing::Misconfigured { .. }
+            | Doing::CannotStart { .. } => true,
+            Doing::Unready { since, .. } => since.is_some_and(|since| self.is_over(since)),
+            _ => false,
+        };
+        let pod = self.observed.pods.iter().filter(|pod| !newest.made(pod)).find(fails)?;
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let namespace = workload.metadata().namespace.as_deref().unwrap_or_default();
+        Some(Reason {
+            sentence: format!(
+                "The pod {name} is of an earlier version and not ready, and a StatefulSet changes no pod before it is."
+            ),
+            evidence: Vec::new(),
+            action: format!(
+                "Delete it, then it comes back as the new version: kubectl -n {namespace} delete pod {name}"
+            ),
+            fatal: false,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Health in one word, by the rules that Argo CD has taught everybody (gitops-engine, pkg/health). A thing is as
-//! healthy as its worst part: a Deployment as it, its ReplicaSets and its pods.
+//! healthy as its worst part: a workload as it, its ReplicaSets and its pods.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
@@ -9,12 +9,13 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use super::pod::{self, Doing};
 use super::rollout::{self, Observed, Rollout};
 use super::status::Health;
+use super::workload::{LiveWorkload, MakesPods};
 
-/// A Deployment with its ReplicaSets and pods.
+/// A workload with its ReplicaSets and pods.
 pub fn of_workload(observed: &Observed) -> Health {
-    let Some(deployment) = &observed.deployment else { return Health::Missing };
-    let own = of_deployment(deployment);
-    if deployment.metadata.deletion_timestamp.is_some() {
+    let Some(workload) = &observed.workload else { return Health::Missing };
+    let own = by_itself(workload);
+    if workload.metadata().deletion_timestamp.is_some() {
         return own;
     }
     let sets = observed.newest().into_iter().map(of_replica_set);
@@ -26,14 +27,14 @@ pub fn of_workload(observed: &Observed) -> Health {
     sets.chain(counted.map(of_pod)).fold(own, Health::min)
 }
 
-pub fn of_deployment(deployment: &Deployment) -> Health {
-    if deployment.metadata.deletion_timestamp.is_some() {
+fn by_itself(workload: &LiveWorkload) -> Health {
+    if workload.metadata().deletion_timestamp.is_some() {
         return Health::Progressing;
     }
-    if deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)) {
+    if workload.is_paused() {
         return Health::Suspended;
     }
-    match rollout::deployment_status(deployment) {
+    match rollout::workload_status(workload) {
         Rollout::Done => Health::Healthy,
         Rollout::Waiting(_) => Health::Progressing,
         Rollout::Failed(_) => Health::Degraded,

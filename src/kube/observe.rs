@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use futures::future::{join_all, try_join};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::core::Selector;
@@ -16,6 +16,7 @@ use super::health;
 use super::pod::{self, Doing};
 use super::rollout::{Observed, owner_uid};
 use super::status::Health;
+use super::workload::{self, LiveWorkload, MakesPods, WorkloadRef};
 
 /// A pod this young is just starting; nobody needs its events yet.
 const YOUNG: SignedDuration = SignedDuration::from_secs(5);
@@ -24,26 +25,26 @@ const LOG_BYTES: i64 = 16 * 1024;
 /// Logs are read of this many crashed pods: they mostly say the same.
 const LOG_PODS: usize = 3;
 
-/// Reads a Deployment with all that explains it: its ReplicaSets and pods, and when something is wrong the events
-/// since `since` and the last lines of what crashed. A Deployment that is not there is an [`Observed`] without one.
-pub async fn observe(
-    user: &UserClient,
-    namespace: &str,
-    deployment: &str,
-    since: Timestamp,
-) -> kube::Result<Observed> {
-    let Some(deployment) = user.api::<Deployment>(namespace).get_opt(deployment).await? else {
-        return Ok(Observed::default());
-    };
-    let selected = selected_by(&deployment);
+/// Reads a workload with all that explains it: its ReplicaSets and pods, and when something is wrong the events
+/// since `since` and the last lines of what crashed. A workload that is not there is an [`Observed`] without one.
+pub async fn observe(user: &UserClient, at: WorkloadRef<'_>, since: Timestamp) -> kube::Result<Observed> {
+    let namespace = at.namespace;
+    let Some(live) = workload::get(user, at).await? else { return Ok(Observed::default()) };
+    let selected = selected_by(&live);
     let (sets, pods) = (user.api::<ReplicaSet>(namespace), user.api::<Pod>(namespace));
-    let (sets, pods) = try_join(sets.list(&selected), pods.list(&selected)).await?;
-    let mut observed = Observed { deployment: Some(deployment), ..Observed::default() };
-    observed.replica_sets =
-        owned(sets.items, &[observed.deployment.as_ref().and_then(|it| it.metadata.uid.as_deref())]);
-    let set_uids: Vec<Option<&str>> =
-        observed.replica_sets.iter().map(|set| set.metadata.uid.as_deref()).collect();
-    observed.pods = owned(pods.items, &set_uids);
+    let sets = async {
+        match &live {
+            LiveWorkload::Deployment(_) => Ok(owned(sets.list(&selected).await?.items, &[live.uid()])),
+            LiveWorkload::StatefulSet(_) | LiveWorkload::DaemonSet(_) => Ok(Vec::new()),
+        }
+    };
+    let (sets, pods) = try_join(sets, pods.list(&selected)).await?;
+    let makers: Vec<Option<&str>> = match &live {
+        LiveWorkload::Deployment(_) => sets.iter().map(|set| set.metadata.uid.as_deref()).collect(),
+        LiveWorkload::StatefulSet(_) | LiveWorkload::DaemonSet(_) => vec![live.uid()],
+    };
+    let pods = owned(pods.items, &makers);
+    let mut observed = Observed { replica_sets: sets, pods, workload: Some(live), ..Observed::default() };
     if needs_explaining(&observed, Timestamp::now()) {
         let events = events(user, namespace, &observed, since);
         let logs = async { Ok(last_logs(user, namespace, &observed).await) };
@@ -54,8 +55,8 @@ pub async fn observe(
     Ok(observed)
 }
 
-fn selected_by(deployment: &Deployment) -> ListParams {
-    let selector = deployment.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default();
+pub(super) fn selected_by(workload: &LiveWorkload) -> ListParams {
+    let selector = workload.selector().cloned().unwrap_or_default();
     match Selector::try_from(selector) {
         Ok(selector) => ListParams::default().labels_from(&selector),
         // An operator kube-rs does not know: read all, `owned` sorts out.
@@ -63,8 +64,8 @@ fn selected_by(deployment: &Deployment) -> ListParams {
     }
 }
 
-/// Labels can overlap between Deployments, owners can't.
-fn owned<K: kube::Resource>(objects: Vec<K>, owners: &[Option<&str>]) -> Vec<K> {
+/// Labels can overlap between workloads, owners can't.
+pub(super) fn owned<K: kube::Resource>(objects: Vec<K>, owners: &[Option<&str>]) -> Vec<K> {
     let is_ours = |object: &K| owner_uid(object.meta()).is_some_and(|owner| owners.contains(&Some(owner)));
     objects.into_iter().filter(is_ours).collect()
 }
@@ -81,7 +82,13 @@ fn needs_explaining(observed: &Observed, now: Timestamp) -> bool {
         }
         _ => false,
     };
-    let refused = observed.newest().is_some_and(|set| health::of_replica_set(set) == Health::Degraded);
+    let refused = match &observed.workload {
+        Some(LiveWorkload::Deployment(_)) | None => {
+            observed.newest().is_some_and(|set| health::of_replica_set(set) == Health::Degraded)
+        }
+        // They say so with an event only.
+        Some(live) => i32::try_from(observed.pods.len()).is_ok_and(|pods| pods < live.wanted()),
+    };
     refused || !observed.new_pods().all(stands)
 }
 
@@ -91,11 +98,11 @@ async fn events(
     observed: &Observed,
     since: Timestamp,
 ) -> kube::Result<Vec<Event>> {
-    let deployment = observed.deployment.iter().map(|it| &it.metadata);
+    let workload = observed.workload.iter().map(MakesPods::metadata);
     let sets = observed.replica_sets.iter().map(|set| &set.metadata);
     let pods = observed.pods.iter().map(|pod| &pod.metadata);
     let uids: Vec<&str> =
-        deployment.chain(sets).chain(pods).filter_map(|metadata| metadata.uid.as_deref()).collect();
+        workload.chain(sets).chain(pods).filter_map(|metadata| metadata.uid.as_deref()).collect();
     let ours = |event: &Event| {
         event.involved_object.uid.as_deref().is_some_and(|uid| uids.contains(&uid))
             // Events carry whole seconds, cut off.

@@ -3,7 +3,6 @@
 //! would set it back. Read from `metadata.managedFields`; nothing here guesses: several owners are all named.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use super::apply::{FIELD_MANAGER, SCALE_MANAGER};
 use super::wording;
+use super::workload::{MakesPods, WorkloadKind};
 
 /// A field manager that owns the field in question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +63,11 @@ pub enum ReplicasOwner {
 }
 
 /// Who has to be asked before the portal sets this container's image.
-pub fn image_owner(deployment: &Deployment, container: &str) -> ImageOwner {
-    if let Some(gitops) = gitops(deployment) {
+pub fn image_owner(workload: &impl MakesPods, container: &str) -> ImageOwner {
+    if let Some(gitops) = gitops(workload) {
         return ImageOwner::GitOps(gitops);
     }
-    let owners = holders(&deployment.metadata, &image_path(&container_key(container)));
+    let owners = holders(workload.metadata(), &image_path(&container_key(container)));
     if owners.is_empty() {
         return ImageOwner::Nobody;
     }
@@ -76,15 +76,15 @@ pub fn image_owner(deployment: &Deployment, container: &str) -> ImageOwner {
 }
 
 /// Who set the number of replicas. An autoscaler that has not written yet is not seen here: see [`autoscaler`].
-pub fn replicas_owner(deployment: &Deployment) -> ReplicasOwner {
-    let owners = holders(&deployment.metadata, &["f:spec", "f:replicas"]);
+pub fn replicas_owner(workload: &impl MakesPods) -> ReplicasOwner {
+    let owners = holders(workload.metadata(), &["f:spec", "f:replicas"]);
     if let Some((manager, what)) =
         owners.iter().find_map(|owner| Some((owner, autoscaler_words(&owner.name)?)))
     {
         return ReplicasOwner::Autoscaler { manager: manager.clone(), what: what.into() };
     }
     if let Some(tool) = owners.iter().find_map(|owner| tool(&owner.name)) {
-        let source = gitops(deployment).and_then(|gitops| gitops.source);
+        let source = gitops(workload).and_then(|gitops| gitops.source);
         return ReplicasOwner::GitOps(GitOps { tool: tool.into(), source });
     }
     let ours = |manager: &Manager| [FIELD_MANAGER, SCALE_MANAGER].contains(&manager.name.as_str());
@@ -97,21 +97,23 @@ pub fn replicas_owner(deployment: &Deployment) -> ReplicasOwner {
     }
 }
 
-/// The autoscaler that targets this Deployment, whether it has written yet or not. KEDA works through one as well.
+/// The autoscaler that targets this workload, whether it has written yet or not. KEDA works through one as well.
 pub fn autoscaler<'a>(
     autoscalers: &'a [HorizontalPodAutoscaler],
-    deployment: &str,
+    kind: WorkloadKind,
+    name: &str,
 ) -> Option<&'a HorizontalPodAutoscaler> {
-    autoscalers.iter().find(|autoscaler| {
-        autoscaler.spec.as_ref().is_some_and(|spec| {
-            spec.scale_target_ref.kind == "Deployment" && spec.scale_target_ref.name == deployment
-        })
-    })
+    autoscalers.iter().find(|autoscaler| scales(autoscaler, kind, name))
 }
 
-/// The controller that keeps this Deployment, if one does.
-pub fn gitops(deployment: &Deployment) -> Option<GitOps> {
-    keeper(&deployment.metadata)
+pub(super) fn scales(autoscaler: &HorizontalPodAutoscaler, kind: WorkloadKind, name: &str) -> bool {
+    let target = autoscaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
+    target.is_some_and(|target| target.kind == kind.word() && target.name == name)
+}
+
+/// The controller that keeps this workload, if one does.
+pub fn gitops(workload: &impl MakesPods) -> Option<GitOps> {
+    keeper(workload.metadata())
 }
 
 /// The controller that keeps an object: by the fields it set in the spec, or by the marks it left.
@@ -139,14 +141,14 @@ pub fn keeper(metadata: &ObjectMeta) -> Option<GitOps> {
 
 impl GitOps {
     /// Why the portal does not write, and the way that does.
-    pub fn sentence(&self) -> String {
+    pub fn sentence(&self, workload: WorkloadKind) -> String {
         let Self { tool, source } = self;
         let source = source.as_deref();
         match tool.as_str() {
             "Helm" => {
                 let release = source.map(|name| format!(" {name}")).unwrap_or_default();
                 format!(
-                    "Helm keeps this Deployment, and its next upgrade would set the image back. Change the image in the \
+                    "Helm keeps this {workload}, and its next upgrade would set the image back. Change the image in the \
                      values of the release{release}."
                 )
             }
@@ -154,7 +156,7 @@ impl GitOps {
                 let kind = if tool == "Argo CD" { "application" } else { "source" };
                 let place = source.map(|name| format!(" of the {kind} {name}")).unwrap_or_default();
                 format!(
-                    "{tool} keeps this Deployment as its repository has it, and would set the image back. Change the \
+                    "{tool} keeps this {workload} as its repository has it, and would set the image back. Change the \
                      image in the repository{place}."
                 )
             }
@@ -229,9 +231,9 @@ fn tool(manager: &str) -> Option<&'static str> {
 }
 
 /// Whether this manager, alone or with others, owns the image of a container.
-pub(super) fn owns_image(deployment: &Deployment, manager: &str, container: &str) -> bool {
+pub(super) fn owns_image(workload: &impl MakesPods, manager: &str, container: &str) -> bool {
     let key = container_key(container);
-    holders(&deployment.metadata, &image_path(&key)).iter().any(|holder| holder.name == manager)
+    holders(workload.metadata(), &image_path(&key)).iter().any(|holder| holder.name == manager)
 }
 
 fn container_key(container: &str) -> String {
@@ -268,6 +270,7 @@ fn before(text: &str, end: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::apps::v1::Deployment;
     use serde_json::json;
 
     /// A Deployment with these entries of managedFields: manager, operation, subresource, what it owns.
@@ -350,7 +353,7 @@ mod tests {
         tracked.metadata.annotations = Some([annotation].into());
         let ImageOwner::GitOps(gitops) = image_owner(&tracked, "web") else { panic!() };
         assert_eq!(
-            gitops.sentence(),
+            gitops.sentence(WorkloadKind::Deployment),
             "Argo CD keeps this Deployment as its repository has it, and would set the image back. Change the image \
              in the repository of the application checkout."
         );
@@ -385,5 +388,16 @@ mod tests {
             matches!(of("kubectl-scale"), ReplicasOwner::Others { managers } if managers[0].words() == "kubectl scale")
         );
         assert_eq!(replicas_owner(&deployment(&[])), ReplicasOwner::Nobody);
+    }
+
+    #[test]
+    fn an_autoscaler_is_of_a_kind_and_a_name() {
+        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"});
+        let of_set =
+            json!({"metadata": {"name": "web"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target}});
+        let all = [serde_json::from_value(of_set).unwrap()];
+        assert!(autoscaler(&all, WorkloadKind::StatefulSet, "web").is_some());
+        assert_eq!(autoscaler(&all, WorkloadKind::Deployment, "web"), None);
+        assert_eq!(autoscaler(&all, WorkloadKind::StatefulSet, "db"), None);
     }
 }

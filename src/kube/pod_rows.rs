@@ -1,27 +1,22 @@
-//! The pods of a Deployment as the rollout page shows them: one row each, with the words beside the dot.
+//! The pods of a workload as the rollout page shows them: one row each, with the words beside the dot.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
 use super::pod::{self, Doing};
-use super::rollout::{Observed, owner_uid};
+use super::rollout::Observed;
 use super::status::PodState;
 use super::{message, wording};
 
-/// Every pod, new ReplicaSet's first; within each in the order they were made, so that rows do not jump.
+/// Every pod, those of the current template first; within each in the order they were made, so that rows do not jump.
 pub fn pods(observed: &Observed, now: Timestamp) -> Vec<PodState> {
-    let newest = observed.newest().and_then(|set| set.metadata.uid.as_deref());
+    let newest = observed.newest_revision();
+    let is_new = |pod: &Pod| newest.is_some_and(|newest| newest.made(pod));
     let mut pods: Vec<&Pod> = observed.pods.iter().collect();
     pods.sort_by_cached_key(|pod| {
-        let new = newest.is_some() && owner_uid(&pod.metadata) == newest;
-        (!new, pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone())
+        (!is_new(pod), pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone())
     });
-    pods.into_iter()
-        .map(|pod| {
-            let new = newest.is_some() && owner_uid(&pod.metadata) == newest;
-            pod_state(pod, new, &observed.events, now)
-        })
-        .collect()
+    pods.into_iter().map(|pod| pod_state(pod, is_new(pod), &observed.events, now)).collect()
 }
 
 pub(super) fn pod_state(pod: &Pod, new: bool, events: &[Event], now: Timestamp) -> PodState {

@@ -284,7 +284,9 @@ fn doing(verb: &str) -> &str {
 fn things(resource: &str) -> &str {
     match resource {
         "deployments" => "Deployments",
-        "deployments/scale" => "the number of replicas",
+        "statefulsets" => "StatefulSets",
+        "daemonsets" => "DaemonSets",
+        "deployments/scale" | "statefulsets/scale" => "the number of replicas",
         "horizontalpodautoscalers" => "autoscalers",
         "poddisruptionbudgets" => "disruption budgets",
         "services" => "Services",
@@ -305,6 +307,8 @@ pub(super) fn counted(resource: &str) -> &str {
         "pods" | "count/pods" => "the number of pods",
         "count/jobs.batch" => "the number of Jobs",
         "count/deployments.apps" => "the number of Deployments",
+        "count/statefulsets.apps" => "the number of StatefulSets",
+        "count/daemonsets.apps" => "the number of DaemonSets",
         other => other,
     }
 }

@@ -30,6 +30,8 @@ pub const AS_ITSELF: &[Right] = &[
     right("", "pods", &["list", "watch"], ""),
     right("", "resourcequotas", &["list", "watch"], ""),
     right("apps", "deployments", &["list", "watch"], ""),
+    right("apps", "statefulsets", &["list", "watch"], ""),
+    right("apps", "daemonsets", &["list", "watch"], ""),
     right("apps", "replicasets", &["list", "watch"], ""),
     right("autoscaling", "horizontalpodautoscalers", &["list", "watch"], ""),
     right("policy", "poddisruptionbudgets", &["list", "watch"], ""),
@@ -40,8 +42,6 @@ pub const AS_ITSELF: &[Right] = &[
         "Where the guard holds, what runs there, and whether somebody approved it.",
     ),
     right("", "replicationcontrollers", &["list", "watch"], ""),
-    right("apps", "statefulsets", &["list", "watch"], ""),
-    right("apps", "daemonsets", &["list", "watch"], ""),
     right("batch", "jobs", &["list", "watch"], ""),
     right("batch", "cronjobs", &["list", "watch"], ""),
     right(
@@ -62,8 +62,18 @@ pub const AS_PEOPLE: &[Right] = &[
         "Only what stands beside a workload while a new version proves itself (blue-green, canary): the portal made it.",
     ),
     right("apps", "deployments/scale", &["get", "patch"], ""),
+    right("apps", "statefulsets", &["get", "patch"], ""),
+    right("apps", "statefulsets/scale", &["get", "patch"], ""),
+    right("apps", "daemonsets", &["get", "patch"], ""),
     right("apps", "replicasets", &["list"], "How a rollout goes, and why it does not."),
     right("", "pods", &["get", "list"], ""),
+    right(
+        "",
+        "pods",
+        &["delete"],
+        "A StatefulSet waits for ever for a pod that can't get ready, also when the version before is put back: such a pod \
+         is deleted.",
+    ),
     right("", "events", &["list"], ""),
     right("", "pods/log", &["get"], ""),
     right(

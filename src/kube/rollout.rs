@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 
 use super::pod::{self, Doing};
 use super::wording;
+use super::workload::{LiveWorkload, MakesPods, Reach};
 
 pub use super::pod_rows::pods;
 
@@ -19,12 +20,18 @@ pub use super::pod_rows::pods;
 pub const DEPLOY_MARKER: &str = "pilothouse.dev/deploy";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Label of a pod of a StatefulSet or a DaemonSet: the revision it was made of.
+const REVISION_HASH: &str = "controller-revision-hash";
+/// The API server counts the templates of a DaemonSet in an annotation, and its pods say which of them they are of.
+pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+const POD_GENERATION: &str = "pod-template-generation";
 
-/// A Deployment with everything that explains it. Read after the write it judges.
+/// A workload with everything that explains it. Read after the write it judges.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// `None`: it is not there (anymore).
-    pub deployment: Option<Deployment>,
+    pub workload: Option<LiveWorkload>,
+    /// Only a Deployment has some.
     pub replica_sets: Vec<ReplicaSet>,
     pub pods: Vec<Pod>,
     /// Of these objects, since the deploy began. Empty when nobody needed them.
@@ -76,17 +83,20 @@ pub struct Progress {
 
 /// How our write is doing.
 pub fn status(observed: &Observed, written: &Written) -> Rollout {
-    let Some(deployment) = &observed.deployment else { return Rollout::Gone };
-    if deployment.metadata.deletion_timestamp.is_some() {
+    let Some(workload) = &observed.workload else { return Rollout::Gone };
+    if workload.metadata().deletion_timestamp.is_some() {
         return Rollout::Gone;
     }
-    if !is_ours(deployment, written) {
-        return Rollout::Superseded { by: last_template_manager(&deployment.metadata) };
+    if !is_ours(workload, written) {
+        return Rollout::Superseded { by: last_template_manager(workload.metadata()) };
     }
-    let paused = deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true));
-    match deployment_status(deployment) {
+    // No pod changes by itself, so a template that is written is all there is to wait for.
+    if written.template_marker.is_some() && workload.reach() == Reach::OnDelete && workload.is_observed() {
+        return Rollout::Done;
+    }
+    match workload_status(workload) {
         // While the controller has not looked, it may not have seen the pause either.
-        Rollout::Waiting(_) if paused && is_observed(deployment) => Rollout::Paused,
+        Rollout::Waiting(_) if workload.is_paused() && workload.is_observed() => Rollout::Paused,
         Rollout::Waiting(progress) => {
             let ready = observed.new_pods().filter(|pod| pod::is_ready(pod));
             Rollout::Waiting(Progress { ready: ready.count().try_into().unwrap_or(i32::MAX), ..progress })
@@ -95,7 +105,16 @@ pub fn status(observed: &Observed, written: &Written) -> Rollout {
     }
 }
 
-/// The rules alone, whoever wrote: the six of `kubectl rollout status`, in its order.
+/// The rules alone, whoever wrote.
+pub fn workload_status(workload: &LiveWorkload) -> Rollout {
+    match workload {
+        LiveWorkload::Deployment(it) => deployment_status(it),
+        LiveWorkload::StatefulSet(it) => stateful_set_status(it),
+        LiveWorkload::DaemonSet(it) => daemon_set_status(it),
+    }
+}
+
+/// The six rules of `kubectl rollout status`, in its order.
 pub fn deployment_status(deployment: &Deployment) -> Rollout {
     let spec = deployment.spec.clone().unwrap_or_default();
     let status = deployment.status.clone().unwrap_or_default();
@@ -157,13 +176,13 @@ pub fn stateful_set_status(set: &StatefulSet) -> Rollout {
     if observed == 0 || set.metadata.generation.unwrap_or(0) > observed {
         return waiting("The cluster has not picked up the change yet.".into());
     }
-    let strategy = spec.update_strategy.unwrap_or_default();
-    // kubectl refuses to answer here: with OnDelete nothing rolls by itself, so there is nothing to wait for.
-    if strategy.type_.as_deref() == Some("OnDelete") {
-        return Rollout::Done;
-    }
     if ready < wanted {
         return waiting(format!("{ready} of {} ready.", pods_word(wanted)));
+    }
+    let strategy = spec.update_strategy.unwrap_or_default();
+    // kubectl refuses to answer here: nothing rolls by itself, so there is nothing more to wait for.
+    if strategy.type_.as_deref() == Some("OnDelete") {
+        return Rollout::Done;
     }
     let partition = strategy.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0);
     if partition > 0 {
@@ -202,10 +221,8 @@ pub fn daemon_set_status(set: &DaemonSet) -> Rollout {
         return waiting("The cluster has not picked up the change yet.".into());
     }
     let strategy = set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref());
-    if strategy == Some("OnDelete") {
-        return Rollout::Done;
-    }
-    if updated < wanted {
+    // Of an OnDelete one no pod is updated by itself.
+    if updated < wanted && strategy != Some("OnDelete") {
         return waiting(format!("{updated} of {} updated.", pods_word(wanted)));
     }
     if available < wanted {
@@ -238,10 +255,48 @@ fn ended(pod: &Pod) -> Option<pod::Crash> {
     }
 }
 
+/// What a pod of the current template is told by from older ones.
+#[derive(Clone, Copy)]
+pub(super) enum Newest<'a> {
+    /// The uid of its ReplicaSet.
+    Set(&'a str),
+    Revision(&'a str),
+}
+
+impl Newest<'_> {
+    pub fn made(self, pod: &Pod) -> bool {
+        match self {
+            Self::Set(uid) => owner_uid(&pod.metadata) == Some(uid),
+            Self::Revision(hash) => label(pod, REVISION_HASH) == Some(hash),
+        }
+    }
+}
+
+fn label<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    pod.metadata.labels.as_ref()?.get(name).map(String::as_str)
+}
+
 impl Observed {
+    /// What the current template has made; `None` while the controller has made nothing of it.
+    pub(super) fn newest_revision(&self) -> Option<Newest<'_>> {
+        match self.workload.as_ref()? {
+            LiveWorkload::Deployment(_) => self.newest()?.metadata.uid.as_deref().map(Newest::Set),
+            live @ LiveWorkload::StatefulSet(set) => {
+                let revision = set.status.as_ref().filter(|_| live.is_observed())?.update_revision.as_deref();
+                revision.map(Newest::Revision)
+            }
+            // Pods of an earlier template that is the same again have its hash, and another generation.
+            LiveWorkload::DaemonSet(set) => {
+                let generation = set.metadata.annotations.as_ref()?.get(TEMPLATE_GENERATION)?;
+                let of_it = |pod: &&Pod| label(pod, POD_GENERATION) == Some(generation);
+                self.pods.iter().find(of_it).and_then(|pod| label(pod, REVISION_HASH)).map(Newest::Revision)
+            }
+        }
+    }
+
     /// The ReplicaSet of the current template; `None` while the controller has not made it.
     pub fn newest(&self) -> Option<&ReplicaSet> {
-        let deployment = self.deployment.as_ref()?;
+        let Some(LiveWorkload::Deployment(deployment)) = &self.workload else { return None };
         let template = deployment.spec.as_ref().map(|spec| &spec.template);
         let owned = || {
             self.replica_sets
@@ -261,8 +316,8 @@ impl Observed {
     }
 
     pub fn new_pods(&self) -> impl Iterator<Item = &Pod> {
-        let newest = self.newest().and_then(|set| set.metadata.uid.as_deref());
-        self.pods.iter().filter(move |pod| newest.is_some() && owner_uid(&pod.metadata) == newest)
+        let newest = self.newest_revision();
+        self.pods.iter().filter(move |pod| newest.is_some_and(|newest| newest.made(pod)))
     }
 }
 
@@ -273,11 +328,11 @@ fn is_observed(deployment: &Deployment) -> bool {
 
 /// Ours as long as nothing was written since, or what was written since left our template alone.
 /// A lower generation than ours is an object that was deleted and made anew.
-fn is_ours(deployment: &Deployment, written: &Written) -> bool {
-    if deployment.metadata.generation == Some(written.generation) {
+fn is_ours(workload: &LiveWorkload, written: &Written) -> bool {
+    if workload.metadata().generation == Some(written.generation) {
         return true;
     }
-    let template = deployment.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    let template = workload.template().cloned().unwrap_or_default();
     let marker = template.metadata.and_then(|metadata| metadata.annotations?.remove(DEPLOY_MARKER));
     let containers = template.spec.unwrap_or_default().containers;
     let same_image = |(name, image): (&String, &String)| {

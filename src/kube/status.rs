@@ -2,6 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::wording;
+use super::workload::WorkloadKind;
+
 /// Worst first, so that `min` is the health of a group.
 #[derive(
     Clone,
@@ -54,8 +57,28 @@ impl Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
     None,
-    One { name: String },
-    Many { names: Vec<String> },
+    One(Named),
+    Many(Vec<Named>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Named {
+    pub kind: WorkloadKind,
+    pub name: String,
+}
+
+impl Named {
+    /// "2 Deployments", and which: "shop and shop-batch". Of several kinds, each is named with its own.
+    pub fn told(many: &[Self]) -> (String, String) {
+        let kind = many.first().map(|first| first.kind).filter(|kind| many.iter().all(|it| it.kind == *kind));
+        let noun = kind.map_or("workload", WorkloadKind::word);
+        let name = |it: &Self| match kind {
+            Some(_) => it.name.clone(),
+            None => format!("the {} {}", it.kind, it.name),
+        };
+        let names: Vec<String> = many.iter().map(name).collect();
+        (wording::count(many.len(), noun), wording::list(&names))
+    }
 }
 
 /// One pod, as the rollout page shows it.

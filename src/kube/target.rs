@@ -3,7 +3,7 @@
 use crate::catalogue::Service;
 use crate::config::Environment;
 
-/// How the workload of a service is found among the Deployments of its namespace, in Backstage's order:
+/// How the workload of a service is found among those of its namespace, in Backstage's order:
 /// the `backstage.io/kubernetes-id` label, a label selector of its own, `app.kubernetes.io/name`, else the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {

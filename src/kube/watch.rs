@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -30,11 +30,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::PortalClient;
+use super::ownership;
 use super::rollout::{self, Observed};
-use super::status::{EnvironmentStatus, Health, Workload};
+use super::status::{EnvironmentStatus, Health, Named, Workload};
 use super::target::Target;
+use super::workload::WorkloadKind;
 use kinds::Watched;
-use state::State;
+use state::{Place, State};
 pub use summary::Summary;
 
 /// A cluster that was not heard of for this long is told as away.
@@ -46,11 +48,11 @@ const GATHER: Duration = Duration::from_millis(100);
 const WATCH_SECONDS: u32 = 60;
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Something of a Deployment changed: itself, its ReplicaSets, its pods or its autoscaler.
+/// Something of a workload changed: itself, its ReplicaSets, its pods or its autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     pub namespace: String,
-    /// The Deployment's name.
+    /// The workload's name.
     pub name: String,
 }
 
@@ -88,6 +90,8 @@ impl Watch {
             changes: broadcast::channel(1_024).0,
         });
         watch.follow::<Deployment>(portal, &shutdown);
+        watch.follow::<StatefulSet>(portal, &shutdown);
+        watch.follow::<DaemonSet>(portal, &shutdown);
         watch.follow::<ReplicaSet>(portal, &shutdown);
         watch.follow::<Pod>(portal, &shutdown);
         watch.follow::<HorizontalPodAutoscaler>(portal, &shutdown);
@@ -118,6 +122,8 @@ impl Watch {
         let state = self.read();
         let kinds = [
             (Deployment::PLURAL, state.deployments.synced),
+            (StatefulSet::PLURAL, state.stateful_sets.synced),
+            (DaemonSet::PLURAL, state.daemon_sets.synced),
             (ReplicaSet::PLURAL, state.replica_sets.synced),
             (Pod::PLURAL, state.pods.synced),
             (HorizontalPodAutoscaler::PLURAL, state.autoscalers.synced),
@@ -151,12 +157,13 @@ impl Watch {
         let state = self.read();
         let workload = state.find(&target.namespace, &target.selector);
         let summary = match &workload {
-            Workload::One { name } => state.summary(&target.namespace, name).cloned(),
-            Workload::None | Workload::Many { .. } => None,
+            Workload::One(named) => state.summary(&target.namespace, named).cloned(),
+            Workload::None | Workload::Many(_) => None,
         };
+        let all = state.deployments.synced && state.stateful_sets.synced && state.daemon_sets.synced;
         let health = match (&workload, &summary) {
-            (Workload::One { .. }, Some(summary)) => summary.health,
-            (Workload::None, _) if state.deployments.synced => Health::Missing,
+            (Workload::One(_), Some(summary)) => summary.health,
+            (Workload::None, _) if all => Health::Missing,
             _ => Health::Unknown,
         };
         Glance { workload, summary, health }
@@ -171,14 +178,15 @@ impl Watch {
     pub fn status(&self, target: &Target, now: Timestamp) -> EnvironmentStatus {
         let Glance { workload, summary, health } = self.glance(target);
         let observed = match &workload {
-            Workload::One { name } => self.read().observed(&target.namespace, name),
-            Workload::None | Workload::Many { .. } => None,
+            Workload::One(named) => self.read().observed(&target.namespace, named),
+            Workload::None | Workload::Many(_) => None,
         };
         // Between a change and its summary lies a moment; a page in it reads the objects themselves.
         let summary = summary.or_else(|| observed.as_ref().map(|it| Arc::new(Summary::of(it, now))));
         let reason = match (&workload, &summary) {
-            (Workload::Many { names }, _) => {
-                format!("{} Deployments match: {}.", names.len(), super::wording::list(names))
+            (Workload::Many(many), _) => {
+                let (count, names) = Named::told(many);
+                format!("{count} match: {names}.")
             }
             (_, Some(summary)) => summary.sentence(now),
             (_, None) if health == Health::Unknown => "Not known yet.".into(),
@@ -199,12 +207,12 @@ impl Watch {
         }
     }
 
-    /// The Deployment of a target with its ReplicaSets and pods; `None` unless exactly one matches.
+    /// The workload of a target with its ReplicaSets and pods; `None` unless exactly one matches.
     pub fn observed(&self, target: &Target) -> Option<Observed> {
         let state = self.read();
         match state.find(&target.namespace, &target.selector) {
-            Workload::One { name } => state.observed(&target.namespace, &name),
-            Workload::None | Workload::Many { .. } => None,
+            Workload::One(named) => state.observed(&target.namespace, &named),
+            Workload::None | Workload::Many(_) => None,
         }
     }
 
@@ -212,12 +220,14 @@ impl Watch {
         self.read().quotas.in_namespace(namespace).cloned().collect()
     }
 
-    /// The autoscaler that scales this Deployment.
-    pub fn autoscaler(&self, namespace: &str, deployment: &str) -> Option<Arc<HorizontalPodAutoscaler>> {
-        let scales = |autoscaler: &&Arc<HorizontalPodAutoscaler>| {
-            let target = autoscaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
-            target.is_some_and(|target| target.kind == "Deployment" && target.name == deployment)
-        };
+    /// The autoscaler that scales this workload.
+    pub fn autoscaler(
+        &self,
+        namespace: &str,
+        kind: WorkloadKind,
+        name: &str,
+    ) -> Option<Arc<HorizontalPodAutoscaler>> {
+        let scales = |autoscaler: &&Arc<HorizontalPodAutoscaler>| ownership::scales(autoscaler, kind, name);
         self.read().autoscalers.in_namespace(namespace).find(scales).cloned()
     }
 
@@ -279,7 +289,7 @@ impl Watch {
             self.dirty.notified().await;
             tokio::time::sleep(GATHER).await;
             let changed = self.write().refresh(Timestamp::now());
-            for (namespace, name) in changed {
+            for Place { namespace, name, .. } in changed {
                 // Nobody listens: fine.
                 let _ = self.changes.send(Changed { namespace, name });
             }
@@ -313,8 +323,13 @@ impl Watch {
     /// Since when a watch that pages rely on is broken.
     fn broken_since(&self) -> Option<Timestamp> {
         let state = self.read();
-        let broken =
-            [state.deployments.broken_since, state.replica_sets.broken_since, state.pods.broken_since];
+        let broken = [
+            state.deployments.broken_since,
+            state.stateful_sets.broken_since,
+            state.daemon_sets.broken_since,
+            state.replica_sets.broken_since,
+            state.pods.broken_since,
+        ];
         broken.into_iter().flatten().min()
     }
 

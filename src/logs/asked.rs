@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context;
 use axum_extra::extract::{Query, QueryRejection};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 
@@ -16,7 +15,7 @@ use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
 use crate::config::Environment;
 use crate::kube::logs::{Level, Place, Selection};
-use crate::kube::{self, CALL_TIMEOUT, Target, UserClient, Wanted};
+use crate::kube::{self, CALL_TIMEOUT, Named, Target, UserClient, Wanted, WorkloadRef, workload};
 use crate::web::Error;
 
 const SYNCED_WITHIN: Duration = Duration::from_secs(5);
@@ -126,11 +125,11 @@ pub struct Open {
     pub workload: Workload,
 }
 
-/// Which Deployment the service is, here.
+/// Which workload the service is, here.
 pub enum Workload {
     None,
     One(Place),
-    Many(Vec<String>),
+    Many(Vec<Named>),
 }
 
 /// Finds the service and its workload, and asks the cluster whether this person may read its logs.
@@ -170,7 +169,7 @@ pub async fn may_read(app: &App, user: &CurrentUser, target: &Target) -> Result<
     Ok(access::review(app, user, &target.cluster, wanted).await?.allowed)
 }
 
-/// The workload by the watch cache, its pods' selector from the Deployment as the person may see it.
+/// The workload by the watch cache, its pods' selector from the object as the person may see it.
 async fn find(app: &App, client: &UserClient, target: &Target) -> Result<Workload, Error> {
     let watch = app.watch(&target.cluster);
     let synced = async {
@@ -180,24 +179,24 @@ async fn find(app: &App, client: &UserClient, target: &Target) -> Result<Workloa
     };
     // Only a portal that has just started ever waits here.
     let _ = tokio::time::timeout(SYNCED_WITHIN, synced).await;
-    let name = match watch.find(target) {
+    let Named { kind, name } = match watch.find(target) {
         kube::Workload::None => return Ok(Workload::None),
-        kube::Workload::Many { names } => return Ok(Workload::Many(names)),
-        kube::Workload::One { name } => name,
+        kube::Workload::Many(many) => return Ok(Workload::Many(many)),
+        kube::Workload::One(named) => named,
     };
-    let deployments = client.api::<Deployment>(&target.namespace);
-    let deployment = match tokio::time::timeout(CALL_TIMEOUT, deployments.get_opt(&name)).await {
-        Ok(Ok(Some(deployment))) => deployment,
+    let call = workload::get(client, WorkloadRef { kind, namespace: &target.namespace, name: &name });
+    let live = match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(Some(live))) => live,
         Ok(Ok(None)) => return Ok(Workload::None),
         Ok(Err(::kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
             return Err(Error::Forbidden(format!("The cluster refuses: {}.", status.message)));
         }
         Ok(Err(_)) | Err(_) => return Err(Error::Unavailable(wording::cluster_away(&target.cluster))),
     };
-    let selector = deployment.spec.and_then(|spec| written(&spec.selector));
+    let selector = live.selector().and_then(written);
     // Never an empty selector: it would be everybody's pods.
     let selector = selector.filter(|selector| !selector.is_empty());
-    let selector = selector.context("the Deployment's selector can't be written as a query")?;
+    let selector = selector.context("the workload's selector can't be written as a query")?;
     let (cluster, namespace) = (target.cluster.clone(), target.namespace.clone());
     Ok(Workload::One(Place { cluster, namespace, selector }))
 }

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::asked::Asked;
 use super::load::Loaded;
+use crate::kube::Named;
 use crate::kube::logs::Marker;
 
 /// A pod as people tell it from others: the last letters of its ReplicaSet and its own five.
@@ -103,17 +104,17 @@ pub fn cluster_away(cluster: &str) -> String {
 pub fn nothing(service: &str, environment: &str, namespace: &str) -> (String, String) {
     (
         format!("Nothing runs in {environment}"),
-        format!("There is no Deployment of {service} in the namespace {namespace}, so there are no logs."),
+        format!("There is no workload of {service} in the namespace {namespace}, so there are no logs."),
     )
 }
 
 /// Title and sentence where several workloads could be the service.
-pub fn ambiguous(service: &str, names: &[String]) -> (String, String) {
+pub fn ambiguous(service: &str, many: &[Named]) -> (String, String) {
+    let (count, names) = Named::told(many);
     (
-        format!("{} Deployments could be {service}", names.len()),
+        format!("{count} could be {service}"),
         format!(
-            "These match: {}. Give the right one the label backstage.io/kubernetes-id, or the catalogue entry a selector.",
-            names.join(", ")
+            "These match: {names}. Give the right one the label backstage.io/kubernetes-id, or the catalogue entry a selector."
         ),
     )
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec, ResourceQuota};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -13,7 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use serde::de::DeserializeOwned;
 
 use super::super::rollout;
-use super::state::{Kind, State};
+use super::state::{Kind, Place, State};
+use crate::kube::workload::WorkloadKind;
 
 /// A kind that is watched: where the snapshot keeps it, what is kept, and what has to be told when it changes.
 pub(super) trait Watched:
@@ -37,7 +38,7 @@ pub(super) trait Watched:
         true
     }
 
-    /// Keeps the indexes right and notes which Deployments to look at again.
+    /// Keeps the indexes right and notes which workloads to look at again.
     fn changed(state: &mut State, old: Option<&Self>, new: Option<&Self>);
 }
 
@@ -48,19 +49,66 @@ impl Watched for Deployment {
         &mut state.deployments
     }
 
-    /// Of the owners of its fields stays the one who last wrote into the template: who changed what runs.
     fn trim(&mut self) {
-        let writer = rollout::last_template_writer(&self.metadata).cloned();
-        trim_metadata(&mut self.metadata, &["deployment.kubernetes.io/revision"]);
-        self.metadata.managed_fields =
-            writer.map(|writer| vec![ManagedFieldsEntry { fields_v1: None, ..writer }]);
+        trim_workload(&mut self.metadata, &["deployment.kubernetes.io/revision"]);
         if let Some(spec) = &mut self.spec {
             trim_template(&mut spec.template);
         }
     }
 
     fn changed(state: &mut State, old: Option<&Self>, new: Option<&Self>) {
-        state.deployment_changed(old, new);
+        state.workload_changed(
+            WorkloadKind::Deployment,
+            old.map(|it| &it.metadata),
+            new.map(|it| &it.metadata),
+        );
+    }
+}
+
+impl Watched for StatefulSet {
+    const PLURAL: &'static str = "statefulsets";
+
+    fn shelf(state: &mut State) -> &mut Kind<Self> {
+        &mut state.stateful_sets
+    }
+
+    fn trim(&mut self) {
+        trim_workload(&mut self.metadata, &[]);
+        if let Some(spec) = &mut self.spec {
+            trim_template(&mut spec.template);
+            spec.volume_claim_templates = None;
+        }
+    }
+
+    fn changed(state: &mut State, old: Option<&Self>, new: Option<&Self>) {
+        state.workload_changed(
+            WorkloadKind::StatefulSet,
+            old.map(|it| &it.metadata),
+            new.map(|it| &it.metadata),
+        );
+    }
+}
+
+impl Watched for DaemonSet {
+    const PLURAL: &'static str = "daemonsets";
+
+    fn shelf(state: &mut State) -> &mut Kind<Self> {
+        &mut state.daemon_sets
+    }
+
+    fn trim(&mut self) {
+        trim_workload(&mut self.metadata, &[rollout::TEMPLATE_GENERATION]);
+        if let Some(spec) = &mut self.spec {
+            trim_template(&mut spec.template);
+        }
+    }
+
+    fn changed(state: &mut State, old: Option<&Self>, new: Option<&Self>) {
+        state.workload_changed(
+            WorkloadKind::DaemonSet,
+            old.map(|it| &it.metadata),
+            new.map(|it| &it.metadata),
+        );
     }
 }
 
@@ -134,9 +182,10 @@ impl Watched for HorizontalPodAutoscaler {
     fn changed(state: &mut State, old: Option<&Self>, new: Option<&Self>) {
         for autoscaler in old.into_iter().chain(new) {
             let target = autoscaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
-            if let Some(target) = target.filter(|target| target.kind == "Deployment") {
+            let kind = target.and_then(|target| WorkloadKind::of(&target.kind));
+            if let Some((target, kind)) = target.zip(kind) {
                 let namespace = autoscaler.metadata.namespace.clone().unwrap_or_default();
-                state.look_again(namespace, target.name.clone());
+                state.look_again(Place { namespace, kind, name: target.name.clone() });
             }
         }
     }
@@ -168,6 +217,13 @@ impl Watched for ResourceQuota {
     }
 
     fn changed(_: &mut State, _: Option<&Self>, _: Option<&Self>) {}
+}
+
+/// Of the owners of its fields stays the one who last wrote into the template: who changed what runs.
+fn trim_workload(metadata: &mut ObjectMeta, annotations: &[&str]) {
+    let writer = rollout::last_template_writer(metadata).cloned();
+    trim_metadata(metadata, annotations);
+    metadata.managed_fields = writer.map(|writer| vec![ManagedFieldsEntry { fields_v1: None, ..writer }]);
 }
 
 fn trim_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {

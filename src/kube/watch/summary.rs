@@ -1,11 +1,11 @@
-//! A Deployment in a few words and numbers: all that a list of services shows of it. Made when something changes,
+//! A workload in a few words and numbers: all that a list of services shows of it. Made when something changes,
 //! not when somebody looks.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::kube::rollout::{self, Observed, Rollout};
 use crate::kube::status::Health;
+use crate::kube::workload::{LiveWorkload, MakesPods};
 use crate::kube::{diagnosis, health, pod, wording};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,17 +23,17 @@ pub struct Summary {
 
 impl Summary {
     pub fn of(observed: &Observed, now: Timestamp) -> Self {
-        let deployment = observed.deployment.clone().unwrap_or_default();
-        let image = first_image(&deployment);
-        let status = deployment.status.clone().unwrap_or_default();
+        let workload = observed.workload.as_ref();
+        let first = workload.and_then(|workload| workload.containers().first());
+        let image = first.and_then(|container| container.image.clone()).unwrap_or_default();
         let health = health::of_workload(observed);
         Self {
             health,
-            reason: reason(observed, &deployment, health, now),
-            version: version(&deployment, &image),
+            reason: workload.map(|it| reason(observed, it, health, now)).unwrap_or_default(),
+            version: workload.map(|it| version(it, &image)).unwrap_or_default(),
             image,
-            ready: status.ready_replicas.unwrap_or(0),
-            wanted: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            ready: workload.map_or(0, LiveWorkload::ready),
+            wanted: workload.map_or(0, LiveWorkload::wanted),
             steady_since: observed.pods.iter().filter_map(steady_since).max(),
         }
     }
@@ -53,8 +53,8 @@ impl Summary {
     }
 }
 
-fn reason(observed: &Observed, deployment: &Deployment, health: Health, now: Timestamp) -> String {
-    if deployment.metadata.deletion_timestamp.is_some() {
+fn reason(observed: &Observed, workload: &LiveWorkload, health: Health, now: Timestamp) -> String {
+    if workload.metadata().deletion_timestamp.is_some() {
         return "Being deleted.".into();
     }
     if let Some(reason) = diagnosis::reason(observed, Timestamp::MIN, now) {
@@ -63,7 +63,7 @@ fn reason(observed: &Observed, deployment: &Deployment, health: Health, now: Tim
     if health == Health::Suspended {
         return "Its rollout is paused: changes wait until it is resumed.".into();
     }
-    match rollout::deployment_status(deployment) {
+    match rollout::workload_status(workload) {
         Rollout::Waiting(progress) => progress.sentence,
         Rollout::Failed(_) => "The last rollout took longer than it may.".into(),
         Rollout::Done | Rollout::Paused | Rollout::Gone | Rollout::Superseded { .. } => String::new(),
@@ -76,21 +76,15 @@ fn steady_since(pod: &k8s_openapi::api::core::v1::Pod) -> Option<Timestamp> {
     pod::last_crash(pod).and_then(|crash| crash.finished).max(started)
 }
 
-fn first_image(deployment: &Deployment) -> String {
-    let spec = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let first = spec.and_then(|spec| spec.containers.first());
-    first.and_then(|container| container.image.clone()).unwrap_or_default()
-}
-
 /// Tag, else the version label, else the start of the digest.
-fn version(deployment: &Deployment, image: &str) -> String {
+fn version(workload: &impl MakesPods, image: &str) -> String {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     // A colon before the last slash is the registry's port.
     let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag.to_string());
-    let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+    let template = workload.template().and_then(|template| template.metadata.as_ref());
     let label = || {
         let labels = template.and_then(|metadata| metadata.labels.as_ref());
-        labels.or(deployment.metadata.labels.as_ref())?.get("app.kubernetes.io/version").cloned()
+        labels.or(workload.metadata().labels.as_ref())?.get("app.kubernetes.io/version").cloned()
     };
     let short = || digest.map(|digest| digest.trim_start_matches("sha256:").chars().take(8).collect());
     tag.or_else(label)
@@ -100,7 +94,7 @@ fn version(deployment: &Deployment, image: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use k8s_openapi::api::apps::v1::Deployment;
 
     #[test]
     fn a_version_is_the_tag_else_the_label_else_the_digest() {
