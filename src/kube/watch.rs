@@ -323,13 +323,10 @@ impl Watch {
     /// Since when a watch that pages rely on is broken.
     fn broken_since(&self) -> Option<Timestamp> {
         let state = self.read();
-        let broken = [
-            state.deployments.broken_since,
-            state.stateful_sets.broken_since,
-            state.daemon_sets.broken_since,
-            state.replica_sets.broken_since,
-            state.pods.broken_since,
-        ];
+        // A watch that is back says so with its next event, and there are kinds that have none for days. They go and
+        // come with these.
+        let broken =
+            [state.deployments.broken_since, state.replica_sets.broken_since, state.pods.broken_since];
         broken.into_iter().flatten().min()
     }
 
