@@ -50,6 +50,8 @@ use crate::auth;
         deploys::cancel,
         approvals::inbox,
         approvals::decide,
+        approvals::broken_glass,
+        approvals::sign_off,
         access::roles,
         access::list,
         access::ask,

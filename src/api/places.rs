@@ -118,7 +118,7 @@ pub async fn plan(
 ) -> Result<Json<Plan>> {
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
-    let wish = Wish { version: Some(&choice.version), take_over: choice.take_over, release: None };
+    let wish = Wish { version: Some(&choice.version), take_over: choice.take_over, ..Wish::default() };
     let plan = deploy::plan(&app, &user, service, environment, &wish).await?;
     Ok(Json(draw::plan(plan)))
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
-use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching};
+use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching, WithoutApproval};
 use super::change::Target;
 use super::failure::{Exit, Failure};
 use super::print::{note, say};
@@ -24,6 +24,8 @@ pub struct Arguments {
     take_over: bool,
     #[command(flatten)]
     because: Because,
+    #[command(flatten)]
+    without_approval: WithoutApproval,
     #[command(flatten)]
     watching: Watching,
     #[command(flatten)]
@@ -47,8 +49,13 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
             }
         },
     };
-    let wanted =
-        NewDeploy { version, reason: arguments.because.reason, take_over: arguments.take_over, digest: None };
+    let wanted = NewDeploy {
+        version,
+        reason: arguments.because.reason,
+        take_over: arguments.take_over,
+        digest: None,
+        break_glass: arguments.without_approval.break_glass,
+    };
     let deploy = request(&target, wanted, arguments.agreed.yes).await?;
     target.watch(deploy, &arguments.watching).await
 }

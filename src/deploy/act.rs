@@ -48,9 +48,8 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
             scale(&user, deploy, workload, from, to, fence).await.map(|applied| applied.generation)
         }
         Action::Migrate(migration) => {
-            let approval = (deploy.policy.approvals > 0).then_some(deploy.digest.0.as_str());
             // Nothing ever changes a Job's generation.
-            job::create(&user, &migration.job_of(deploy.id, approval), fence).await.map(|()| 1)
+            job::create(&user, &migration.job_of(deploy.id, deploy.approval()), fence).await.map(|()| 1)
         }
     };
     match written {
@@ -90,10 +89,7 @@ async fn images(
     seen: &Look,
     fence: &impl Fence,
 ) -> Result<Applied, Refusal> {
-    let marks = Marks {
-        deploy: Some(marker.into()),
-        approval: (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone()),
-    };
+    let marks = Marks { deploy: Some(marker.into()), approval: deploy.approval().map(Into::into) };
     if change.is_managed() {
         let applied = apply::apply_managed(user, &change.objects, &marks, fence).await?;
         let gone = || Refusal::NotFound { kind: "Deployment".into(), name: change.workload.clone() };

@@ -72,5 +72,6 @@ pub fn deploy() -> Deploy {
         shown: Vec::new(),
         checks: Vec::new(),
         progress: None,
+        glass: false,
     }
 }
