@@ -173,19 +173,23 @@ async fn programs_and_the_command_break_it_under_the_same_rules() {
     let shop = Shop::open_in(world()).await;
     let ravi = token(&shop.world, "ravi", &["read", "deploy", "production", "approve"]).await;
     let home = tempfile::tempdir().unwrap();
-    let mut command = tokio::process::Command::new(COMMAND);
-    command.env_clear().env("HOME", home.path()).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
-    command.env("PLATFORM_URL", &shop.world.base).env("PLATFORM_TOKEN", &ravi);
-    command.args(["deploy", "shop", "--env=production", "--version=v1.1.0", "--take-over", "--break-glass"]);
-    command.args(["--reason", WHY]).current_dir(home.path());
-    let pipe = || std::process::Stdio::piped();
-    command.stdin(std::process::Stdio::null()).stdout(pipe()).stderr(pipe());
-    let ran = finished(command, "").await;
+    let run = async |token: &str, line: &[&str]| {
+        let mut command = tokio::process::Command::new(COMMAND);
+        command.env_clear().env("HOME", home.path()).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere");
+        command.env("PLATFORM_URL", &shop.world.base).env("PLATFORM_TOKEN", token);
+        let pipe = std::process::Stdio::piped;
+        command.stdin(std::process::Stdio::null()).stdout(pipe()).stderr(pipe());
+        command.args(line).current_dir(home.path());
+        finished(command, "").await
+    };
+    let line = ["deploy", "shop", "--env=production", "--version=v1.1.0", "--take-over", "--break-glass"];
+    let ran = run(&ravi, &[&line[..], &["--reason", WHY]].concat()).await;
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(image(&shop.production).await.contains(":v1.1.0@sha256:"));
 
     let ravi = shop.world.browser().with_token(&ravi);
-    let omar = program(&shop.world, "omar", &["read", "approve"]).await;
+    let secret = token(&shop.world, "omar", &["read", "approve"]).await;
+    let omar = shop.world.browser().with_token(&secret);
     let list = read(&omar.get("/api/v1/glass-reviews").await);
     let row = &list["items"][0];
     assert_eq!(
@@ -203,8 +207,10 @@ async fn programs_and_the_command_break_it_under_the_same_rules() {
     let reader = program(&shop.world, "omar", &["read"]).await;
     let request = reader.request(Method::POST, &path).json(&json!({"note": "It was needed."}));
     refused(&reader.send(request).await, 403);
-    let done = send_json(&omar, &path, json!({"note": "It was needed."})).await;
-    assert_eq!(read(&done)["signed_off_by"], "Omar Haddad", "{}", done.text);
+    let ran = run(&secret, &["inbox"]).await;
+    assert!(ran.out.contains("Deploy shop v1.1.0") && ran.out.contains(WHY), "{}{}", ran.out, ran.err);
+    let ran = run(&secret, &["sign-off", &row["id"].to_string(), "--note=It was needed."]).await;
+    assert_eq!(ran.out, "Signed off: Deploy shop v1.1.0 in production, by Ravi Sharma.\n", "{}", ran.err);
     assert_eq!(read(&omar.get("/api/v1/glass-reviews").await)["items"], json!([]));
 }
 

@@ -31,7 +31,10 @@ pub async fn inbox(State(app): State<App>, user: CurrentUser) -> Result<Json<Inb
     let access = grants::waiting_grants(&app, &user, app.clock.now()).await?;
     let access = access.into_iter().filter(|waiting| waiting.may.is_ok());
     let access = access.map(|waiting| access::draw(&app, waiting.grant)).collect();
-    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new(), access };
+    let broken = deploy::glass::to_review(&app, &user).await?;
+    let glass =
+        broken.iter().map(|broken| draw::glass(broken, &user)).filter(|review| review.yours).collect();
+    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new(), access, glass };
     let mut db = app.db.acquire().await?;
     for waiting in waiting {
         let yours = waiting.may.is_ok();

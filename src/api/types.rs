@@ -439,6 +439,9 @@ pub struct Inbox {
     /// Access requests that the caller may decide on, soonest to expire first.
     #[serde(default)]
     pub access: Vec<AccessRequest>,
+    /// Broken glass that the caller may sign off, longest first.
+    #[serde(default)]
+    pub glass: Vec<GlassReview>,
 }
 
 /// Something that went ahead without approval, and waits for somebody to look into it.

@@ -48,6 +48,7 @@ mod samples;
 mod scale;
 mod secret;
 mod services;
+mod sign_off;
 mod sse;
 mod status;
 mod table;
@@ -98,6 +99,8 @@ pub enum Verb {
     Approve(approve::Arguments),
     /// Rejects somebody else's deploy.
     Reject(reject::Arguments),
+    /// Signs off what somebody else did without approval.
+    SignOff(sign_off::Arguments),
     /// Asks for a right in a namespace for a while, and decides on what others ask for.
     #[command(subcommand)]
     Access(access::Verb),
@@ -146,6 +149,7 @@ async fn dispatch(verb: Verb, globals: &Globals, command: clap::Command) -> Resu
         Verb::Inbox => inbox::run(globals).await,
         Verb::Approve(arguments) => approve::run(arguments, globals).await,
         Verb::Reject(arguments) => reject::run(arguments, globals).await,
+        Verb::SignOff(arguments) => sign_off::run(arguments, globals).await,
         Verb::Access(verb) => access::run(verb, globals).await,
         Verb::Open(arguments) => open::run(arguments, globals).await,
         Verb::Api(arguments) => api::run(arguments, globals).await,

@@ -315,7 +315,7 @@ pub fn glass_verb(word: &str) -> String {
 pub fn glass_offer(environment: &str) -> String {
     format!(
         "When it can’t wait: this starts in {environment} at once, in a freeze, too. The approvers are told, and one of them \
-         has to sign it off afterwards. Every check above still counts."
+         has to sign it off afterwards. Every check still counts."
     )
 }
 

@@ -1,7 +1,7 @@
 //! How changes stand, and what they would do.
 
 use super::capitalised;
-use crate::api::types::{Check, Deploy, Plan};
+use crate::api::types::{Check, Deploy, GlassReview, Plan};
 use crate::cli::failure::Exit;
 use crate::cli::print::{Tint, clean};
 use crate::web::filters;
@@ -187,6 +187,10 @@ pub fn approved(deploy: &Deploy) -> String {
         "awaiting_approval" => format!("Approved: {what}. {}", clean(&who_approves(deploy))),
         _ => format!("Approved: {what}. It runs by itself now."),
     }
+}
+
+pub fn signed_off(review: &GlassReview) -> String {
+    clean(&format!("Signed off: {} in {}, by {}.", review.title, review.environment, review.by))
 }
 
 pub fn rejected(deploy: &Deploy) -> String {
