@@ -194,6 +194,9 @@ pub struct Environment {
     /// Groups (as the provider names them) whose members may approve; `{team}` is filled in.
     #[serde(default)]
     pub approvers: Vec<String>,
+    /// Groups (as the provider names them) whose members may go ahead without approval in an emergency.
+    #[serde(default)]
+    pub break_glass: Vec<Spanned<String>>,
     /// The environment that must have run the same image digest successfully before.
     pub requires: Option<Spanned<String>>,
     /// How long new pods are watched after the rollout is done. Default 60 s in production, else 0.
@@ -252,6 +255,11 @@ impl Environment {
     /// The groups that may approve for a team, as the provider names them.
     pub fn approvers_for(&self, team: &str) -> Vec<String> {
         self.approvers.iter().map(|group| group.replace("{team}", team)).collect()
+    }
+
+    /// The groups that may break the glass, as the provider names them.
+    pub fn glass_groups(&self) -> Vec<String> {
+        self.break_glass.iter().map(|group| group.get_ref().clone()).collect()
     }
 
     /// The freeze that holds now; of several, the one that ends last.
@@ -552,8 +560,27 @@ impl Config {
                     "Give approvals and approvers, or take [environment.guard] away.",
                 );
             }
-            let named =
+            if let Some(group) = environment.break_glass.first().filter(|_| environment.approvals == 0) {
+                check.add(
+                    group.span(),
+                    "there is no glass to break where nobody has to approve",
+                    "Give approvals and approvers, or take break_glass away.",
+                );
+            }
+            let guards = environment.guard.as_ref().map(|guard| guard.break_glass.as_slice());
+            let passes = |group: &&Spanned<String>| {
+                guards.is_none_or(|passing| passing.iter().any(|other| other.get_ref() == group.get_ref()))
+            };
+            for stopped in environment.break_glass.iter().filter(|group| !passes(group)) {
+                check.add(
+                    stopped.span(),
+                    "the guard would refuse this group: the portal writes as the person",
+                    "Name it in break_glass of [environment.guard] as well.",
+                );
+            }
+            let of_guard =
                 environment.guard.iter().flat_map(|guard| guard.break_glass.iter().chain(&guard.exempt));
+            let named = environment.break_glass.iter().chain(of_guard);
             for odd in named.filter(|name| !is_name(name.get_ref())) {
                 check.add(
                     odd.span(),
@@ -765,6 +792,25 @@ requires = "staging"
                 "names nobody: it is empty, or has spaces or control characters at an end"
             ]
         );
+    }
+
+    #[test]
+    fn glass_is_broken_where_somebody_would_have_to_approve_and_the_guard_lets_it_pass() {
+        let with = |groups: &str| {
+            GOOD.replace("approvals = 1\n", &format!("approvals = 1\nbreak_glass = [{groups}]\n"))
+        };
+        let whats = |text: &str| problems(text).into_iter().map(|(_, what)| what).collect::<Vec<_>>();
+        let config = Config::parse("pilothouse.toml", &with("\"on-call\""), Path::new(".")).unwrap();
+        assert_eq!(config.environment("production").unwrap().glass_groups(), ["on-call"]);
+        assert_eq!(config.environment("staging").unwrap().glass_groups(), [""; 0]);
+
+        let free = with("\"on-call\"").replace("approvals = 1\n", "");
+        assert_eq!(whats(&free), ["there is no glass to break where nobody has to approve"]);
+        let odd = "names nobody: it is empty, or has spaces or control characters at an end";
+        assert_eq!(whats(&with("\" on-call\"")), [odd]);
+        let guard = "[environment.guard]\nbreak_glass = [\"break-glass\"]\n";
+        let stopped = "the guard would refuse this group: the portal writes as the person";
+        assert_eq!(whats(&format!("{}{guard}", with("\"on-call\", \"break-glass\""))), [stopped]);
     }
 
     #[test]

@@ -1,19 +1,28 @@
 //! The approvals inbox: what waits for this person, what waits for others, what was decided, of every kind. One
-//! approves what one has opened, so there is a Review link here and no Approve button.
+//! approves what one has opened, so there is a Review link here and no Approve button. A broken glass is signed off here:
+//! what happened is over, and its row says all of it.
 
 use askama::Template;
-use axum::extract::State;
-use axum::response::Html;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::app::App;
-use crate::auth::CurrentUser;
-use crate::deploy::{self, Ask, Decided};
+use crate::auth::{CurrentUser, DecidingUser};
+use crate::deploy::{self, Ask, BrokenGlass, Decided, Refusal};
+use crate::events::Origin;
 use crate::grants;
+use crate::web::form::VerifiedForm;
 use crate::web::{Access, Layout, Nav, Result, Routes};
 
 pub fn routes() -> Routes {
-    Routes::default().get("/approvals", Access::SignedIn, show)
+    Routes::default().get("/approvals", Access::SignedIn, show).post(
+        "/approvals/glass/{id}",
+        Access::SignedIn,
+        sign_off,
+    )
 }
 
 #[derive(Template)]
@@ -24,23 +33,82 @@ struct InboxPage {
     yours: Vec<Ask>,
     others: Vec<Ask>,
     decided: Vec<Decided>,
+    broken: Vec<Broken>,
+    /// Refused just now: why.
+    alert: Option<String>,
     now: Timestamp,
+}
+
+/// A glass to be reviewed.
+struct Broken {
+    glass: BrokenGlass,
+    /// Why this person can't sign it off.
+    refused: Option<String>,
+    /// What they just wrote.
+    note: String,
 }
 
 /// `GET /approvals`
 async fn show(State(app): State<App>, user: CurrentUser, layout: Layout) -> Result<Html<String>> {
+    Ok(Html(page(&app, &user, layout).await?.render()?))
+}
+
+#[derive(Deserialize)]
+pub struct Finding {
+    #[serde(default)]
+    note: String,
+}
+
+/// `POST /approvals/glass/{id}`
+async fn sign_off(
+    State(app): State<App>,
+    user: DecidingUser,
+    layout: Layout,
+    origin: Origin,
+    Path(id): Path<i64>,
+    form: VerifiedForm<Finding>,
+) -> Result<Response> {
+    match deploy::glass::sign_off(&app, &user, &origin, id, &form.note).await? {
+        Ok(_) => Ok(Redirect::to("/approvals").into_response()),
+        Err(refusal) => refused(&app, &user, layout, id, &refusal, &form.note).await,
+    }
+}
+
+/// The page again, with the sentence on top and the note still there.
+async fn refused(
+    app: &App,
+    user: &CurrentUser,
+    layout: Layout,
+    id: i64,
+    refusal: &Refusal,
+    note: &str,
+) -> Result<Response> {
+    let mut page = page(app, user, layout).await?;
+    page.alert = Some(refusal.sentence());
+    for broken in page.broken.iter_mut().filter(|broken| broken.glass.id == id) {
+        broken.note = note.into();
+    }
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, Html(page.render()?)).into_response())
+}
+
+async fn page(app: &App, user: &CurrentUser, layout: Layout) -> Result<InboxPage> {
     let now = app.clock.now();
-    let (yours, others) = waiting(&app, &user, now).await?;
-    let decided = deploy::decided(&app, &user).await?;
-    let page = InboxPage {
+    let (yours, others) = waiting(app, user, now).await?;
+    let broken = deploy::glass::to_review(app, user).await?.into_iter().map(|glass| Broken {
+        refused: glass.may_sign_off(user).err().map(|refusal| refusal.sentence()),
+        note: String::new(),
+        glass,
+    });
+    Ok(InboxPage {
         lead: lead(&yours),
         layout: layout.at(Nav::Approvals, &[("Approvals", "")]),
         yours,
         others,
-        decided,
+        decided: deploy::decided(app, user).await?,
+        broken: broken.collect(),
+        alert: None,
         now,
-    };
-    Ok(Html(page.render()?))
+    })
 }
 
 /// Deploys and access requests: what waits for this person, and what for others. Soonest to expire first.

@@ -10,7 +10,7 @@
 //! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
-//! | slices | [`catalogue`] [`deploy`] [`grants`]: rights for a while, [`guard`]: the cluster demands approvals too, [`inbox`]: what waits for approval, [`logs`] [`home`] [`audit`] |
+//! | slices | [`catalogue`] [`deploy`] [`grants`]: rights for a while, [`guard`]: the cluster demands approvals too, [`inbox`]: what waits for approval, [`notices`]: what people are told, [`logs`] [`home`] [`audit`] |
 //! | api | [`api`]: the slices for programs, and the OpenAPI document of it |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
 //! | the command | [`api::types`], the shapes of the API, and [`cli`], which knows nothing else of the portal |
@@ -65,6 +65,7 @@ pub mod inbox;
 pub mod kube;
 pub mod logs;
 pub mod metrics;
+pub mod notices;
 pub mod queue;
 pub mod registry;
 pub mod server;
@@ -88,12 +89,16 @@ mod tests {
         ("kube", &["auth", "catalogue", "config"]), // which workload is a service's
         ("registry", &["config"]),
         ("catalogue", &["app", "auth", "config", "db", "deploy", "kube", "web"]),
-        ("deploy", &["app", "auth", "catalogue", "config", "events", "kube", "queue", "registry", "web"]),
+        ("notices", &["app", "auth", "web"]),
+        (
+            "deploy",
+            &["app", "auth", "catalogue", "config", "events", "kube", "notices", "queue", "registry", "web"],
+        ),
         ("grants", &["app", "auth", "catalogue", "config", "deploy", "events", "kube", "queue", "web"]),
         ("guard", &["app", "auth", "config", "deploy", "events", "kube"]),
-        ("inbox", &["app", "auth", "deploy", "grants", "web"]),
+        ("inbox", &["app", "auth", "deploy", "events", "grants", "web"]),
         ("logs", &["app", "auth", "catalogue", "config", "deploy", "kube", "web"]), // the log of a migration
-        ("home", &["app", "auth", "catalogue", "deploy", "inbox", "kube", "web"]),
+        ("home", &["app", "auth", "catalogue", "deploy", "inbox", "kube", "notices", "web"]),
         ("audit", &["app", "auth", "events", "web"]),
         (
             "api",

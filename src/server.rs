@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::kube::{Clusters, Watch};
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
-use crate::{api, audit, catalogue, db, deploy, grants, guard, home, inbox, logs, metrics};
+use crate::{api, audit, catalogue, db, deploy, grants, guard, home, inbox, logs, metrics, notices};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Forms are small; nothing is uploaded.
@@ -181,6 +181,7 @@ pub fn routes() -> Routes {
         .and(deploy::routes())
         .and(grants::routes())
         .and(inbox::routes())
+        .and(notices::routes())
         .and(logs::routes())
         .and(home::routes())
         .and(audit::routes())

@@ -43,7 +43,7 @@ use Gets::{Answer, Fault, NotFound, Refused, SignIn, Unmet};
 
 /// `route` as in the router, `path` with `form` or `json` to ask it with, and what each gets. `{deploy}` in a path is a
 /// new deploy of checkout-api to production that maya asked for and that waits for approval, `{grant}` a new access
-/// request of hers. The API is asked with a
+/// request of hers, `{glass}` a new glass that she broke. The API is asked with a
 /// token that may be used for everything.
 struct Row {
     route: &'static str,
@@ -103,6 +103,18 @@ const ROWS: &[Row] = &[
     row("GET /deploys/{id}", "/deploys/{deploy}", VIEWERS),
     row("GET /deploys/{id}/live", "/deploys/{deploy}/live", VIEWERS),
     row("GET /approvals", "/approvals", SIGNED_IN),
+    form(
+        "POST /approvals/glass/{id}",
+        "/approvals/glass/{glass}",
+        &[("note", "Looked into it.")],
+        [Refused, NotFound, Unmet, Unmet, Answer, Unmet], // maya broke it herself; petra is no approver
+    ),
+    form(
+        "POST /notices/read",
+        "/notices/read",
+        &[("shown", "1,2")],
+        [Refused, Answer, Answer, Answer, Answer, Answer],
+    ),
     form(
         "POST /deploys/{id}/approval",
         "/deploys/{deploy}/approval",
@@ -251,6 +263,13 @@ const ROWS: &[Row] = &[
         [Refused, NotFound, Refused, Answer, Refused, Refused], // who asked
     ),
     json("POST /api/v1/deploys/{id}/promotion", "/api/v1/deploys/{deploy}/promotion", "{}", EMPTY),
+    row("GET /api/v1/glass-reviews", "/api/v1/glass-reviews", PROGRAMS), // without what they may not see
+    json(
+        "POST /api/v1/glass-reviews/{id}/sign-off",
+        "/api/v1/glass-reviews/{glass}/sign-off",
+        r#"{"note": "Looked into it."}"#,
+        [Refused, NotFound, Refused, Refused, Answer, Refused], // as the page, in the words of HTTP
+    ),
     row("GET /api/v1/access-roles", "/api/v1/access-roles", PROGRAMS),
     row("GET /api/v1/access-requests", "/api/v1/access-requests", PROGRAMS), // without what they may not see
     json(
@@ -426,6 +445,9 @@ async fn path(world: &World, row: &Row) -> String {
     if row.path.contains("{grant}") {
         return row.path.replace("{grant}", &grant(world).await.to_string());
     }
+    if row.path.contains("{glass}") {
+        return row.path.replace("{glass}", &glass(world).await.to_string());
+    }
     match row.path.contains("{deploy}") {
         true => row.path.replace("{deploy}", &deploy(world).await.to_string()),
         false => row.path.into(),
@@ -459,6 +481,22 @@ async fn grant(world: &World) -> i64 {
     .bind(place)
     .bind(terms)
     .bind(state)
+    .fetch_one(&world.app.db)
+    .await
+    .unwrap()
+}
+
+/// A glass that maya broke in production.
+async fn glass(world: &World) -> i64 {
+    let id = deploy(world).await;
+    sqlx::query_scalar(
+        "insert into glass_reviews (deploy, title, target, environment, team, cluster, namespace, by_person, reason, at)
+         select id, 'Deploy checkout-api', 'checkout-api/production', environment, team, cluster, namespace, requester,
+                'A test asks.', now()
+         from deploys where id = $1
+         returning id",
+    )
+    .bind(id)
     .fetch_one(&world.app.db)
     .await
     .unwrap()

@@ -53,7 +53,7 @@ impl Guarded {
             World::builder().replace("name = \"production\"", &format!("name = \"{environment}\"")).replace(
                 "soak = \"1s\"\n",
                 &format!(
-                    "{rules}\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"
+                    "break_glass = [\"on-call\"]\n{rules}\n[environment.guard]\nbreak_glass = [\"on-call\"]\nexempt = [\"an-operator\"]\n"
                 ),
             );
         let shop = Shop::open_as(world, catalogue, &environment).await;
@@ -104,8 +104,11 @@ impl Guarded {
     /// Nina is on call, so she may break the glass; and she may edit here.
     async fn nina(&self) -> UserClient {
         let production = &self.shop.production;
-        let rules =
-            json!([{"apiGroups": ["apps", ""], "resources": ["deployments", "pods"], "verbs": ["*"]}]);
+        let rules = json!([{
+            "apiGroups": ["apps", ""],
+            "resources": ["deployments", "pods", "replicasets", "events"],
+            "verbs": ["*"],
+        }]);
         production.allow("nina", rules).await;
         let nina = production.person("nina", "on-call");
         crate::support::cluster::until_allowed(&nina, &production.namespace).await;
@@ -324,6 +327,42 @@ async fn who_breaks_the_glass_is_in_the_audit_trail_within_seconds_and_once() {
     assert!(page.text.contains("Changed what runs, without an approval"), "{}", page.text);
     assert!(page.text.contains("Somebody with kubectl-set") && page.text.contains("Unapproved"));
     invariants_hold(&guarded.shop).await;
+}
+
+#[tokio::test]
+async fn a_glass_broken_in_the_portal_passes_and_is_explained_by_it_and_one_broken_by_hand_waits_for_the_same_review()
+ {
+    let guarded = Guarded::open().await;
+    let shop = &guarded.shop;
+    let kubectl = guarded.nina().await;
+    let (maya, nina, omar) = (shop.maya().await, shop.world.as_("nina").await, shop.omar().await);
+    let staged = shop.deploy(&maya, "staging", "v1.1.0").await;
+    shop.ends_as(staged, "succeeded").await;
+
+    let broken = crate::glass::break_glass(&nina, &guarded.environment, "v1.1.0", "nobody can pay").await;
+    assert_eq!(broken.status, 303, "{}", broken.text);
+    let id = broken.location().trim_start_matches("/deploys/").parse().unwrap();
+    shop.ends_as(id, "succeeded").await;
+    assert!(image(&shop.production).await.starts_with(&format!("{REPOSITORY}:v1.1.0@sha256:")));
+
+    set_image(&kubectl, &shop.production, "v1.5.0", false).await.unwrap();
+    until("the audit row", async || guarded.unapproved().await.pop()).await;
+    assert_eq!(guarded.unapproved().await.len(), 1, "what the portal wrote was told as unapproved as well");
+    let inbox = omar.get("/approvals").await.text;
+    assert!(
+        inbox.contains("Deploy shop v1.1.0") && inbox.contains("Deployment shop, changed past the portal"),
+        "{inbox}"
+    );
+    assert!(inbox.contains("Somebody with kubectl-set"), "{inbox}");
+    let found: i64 = sqlx::query_scalar("select id from glass_reviews where deploy is null")
+        .fetch_one(&shop.world.app.db)
+        .await
+        .unwrap();
+    let done =
+        omar.post(&format!("/approvals/glass/{found}"), &[("note", "It was Nina, by her own word.")]).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    assert!(!omar.get("/approvals").await.text.contains("changed past the portal"));
+    invariants_hold(shop).await;
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod deploys;
 mod drift;
 mod faults;
 mod freezes;
+mod glass;
 mod guard;
 mod keycloak;
 mod kube_cluster;

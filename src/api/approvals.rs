@@ -8,7 +8,7 @@ use super::answer::expect_unmoved;
 use super::ask::{Body, Path};
 use super::deploys::read;
 use super::problem::{Refused, Result};
-use super::types::{Deploy, Inbox, NewDecision};
+use super::types::{Deploy, GlassReview, Inbox, NewDecision, NewSignOff, Page};
 use super::{access, draw};
 use crate::app::App;
 use crate::auth::{CurrentUser, DecidingUser};
@@ -31,7 +31,10 @@ pub async fn inbox(State(app): State<App>, user: CurrentUser) -> Result<Json<Inb
     let access = grants::waiting_grants(&app, &user, app.clock.now()).await?;
     let access = access.into_iter().filter(|waiting| waiting.may.is_ok());
     let access = access.map(|waiting| access::draw(&app, waiting.grant)).collect();
-    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new(), access };
+    let broken = deploy::glass::to_review(&app, &user).await?;
+    let glass =
+        broken.iter().map(|broken| draw::glass(broken, &user)).filter(|review| review.yours).collect();
+    let mut inbox = Inbox { yours: Vec::new(), others: Vec::new(), access, glass };
     let mut db = app.db.acquire().await?;
     for waiting in waiting {
         let yours = waiting.may.is_ok();
@@ -84,6 +87,45 @@ pub async fn decide(
     }
 }
 
+/// Broken glass
+///
+/// What went ahead without approval and waits for a review, longest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/glass-reviews",
+    tag = "Approvals",
+    responses((status = 200, description = "What waits for a review", body = Page<GlassReview>))
+)]
+pub async fn broken_glass(State(app): State<App>, user: CurrentUser) -> Result<Json<Page<GlassReview>>> {
+    let broken = deploy::glass::to_review(&app, &user).await?;
+    let items = broken.iter().map(|broken| draw::glass(broken, &user)).collect();
+    Ok(Json(Page { items, next: None }))
+}
+
+/// Sign off
+///
+/// By somebody who could have approved it, and was not part of it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/glass-reviews/{id}/sign-off",
+    tag = "Approvals",
+    params(("id" = i64, Path, description = "Its number")),
+    request_body = NewSignOff,
+    responses((status = 200, description = "Signed off", body = GlassReview))
+)]
+pub async fn sign_off(
+    State(app): State<App>,
+    user: DecidingUser,
+    origin: Origin,
+    Path(id): Path<i64>,
+    Body(new): Body<NewSignOff>,
+) -> Result<Json<GlassReview>> {
+    match deploy::glass::sign_off(&app, &user, &origin, id, &new.note).await? {
+        Ok(broken) => Ok(Json(draw::glass(&broken, &user))),
+        Err(refusal) => Err(refuse(&refusal)),
+    }
+}
+
 /// A refusal as the status that says whose turn it is: the caller's rights, the deploy's state, or what was sent.
 pub fn refuse(refusal: &Refusal) -> Refused {
     refuse_with(refusal, refusal.sentence())
@@ -97,15 +139,22 @@ pub fn refuse_with(refusal: &Refusal, sentence: String) -> Refused {
         | Refusal::Machine
         | Refusal::NotAnApprover(_)
         | Refusal::NotYoursToCancel
-        | Refusal::NotYoursToPromote(_) => Error::Forbidden(sentence).into(),
+        | Refusal::NotYoursToPromote(_)
+        | Refusal::GlassByMachine
+        | Refusal::NoGlass(_)
+        | Refusal::NotAGlassBreaker { .. }
+        | Refusal::OwnGlass
+        | Refusal::PerhapsOwnGlass(_)
+        | Refusal::NotAReviewer(_) => Error::Forbidden(sentence).into(),
         Refusal::NotWaiting(_)
         | Refusal::Expired(_)
         | Refusal::DecidedAlready
         | Refusal::SeenOther
         | Refusal::TooLateToCancel(_)
         | Refusal::TooLateToStop(_)
-        | Refusal::NothingToPromote(_) => Error::Conflict(sentence).into(),
-        Refusal::NoteNeeded => Refused::field("note", sentence),
+        | Refusal::NothingToPromote(_)
+        | Refusal::SignedOffAlready(_) => Error::Conflict(sentence).into(),
+        Refusal::NoteNeeded | Refusal::FindingNeeded => Refused::field("note", sentence),
         Refusal::NameNeeded(_) => Refused::field("confirm", sentence),
     }
 }

@@ -14,7 +14,8 @@ use super::types::{
 use super::{deploys, draw};
 use crate::app::App;
 use crate::deploy::{
-    Answer, ChangeForm, ChangeInput, Check, DeployId, Wanted, ask_for_change, ask_for_version, find_target,
+    Answer, ChangeForm, ChangeInput, Check, DeployId, Glass, Wanted, ask_for_change, ask_for_version,
+    find_target,
 };
 use crate::events::Origin;
 
@@ -57,6 +58,7 @@ pub async fn deploy(
         way: new.strategy.map(Strategy::way),
         reason: &new.reason,
         seen: new.digest.as_deref(),
+        glass: new.break_glass.then_some(Glass { confirm: &name }),
         key: key.as_deref(),
     };
     match ask_for_version(&app, user, &origin, service, environment, wanted).await? {
@@ -170,6 +172,7 @@ pub async fn rollback(
         version: new.version,
         take_over: new.take_over.then(|| "yes".into()),
         reason: Some(new.reason),
+        glass: new.break_glass.then(|| "break".into()),
         key,
         ..ChangeInput::default()
     };
@@ -203,7 +206,13 @@ pub async fn migrate(
     Path(place): Place,
     Body(new): Body<NewMigration>,
 ) -> Result<Response> {
-    let input = ChangeInput { version: new.version, reason: Some(new.reason), key, ..ChangeInput::default() };
+    let input = ChangeInput {
+        version: new.version,
+        reason: Some(new.reason),
+        glass: new.break_glass.then(|| "break".into()),
+        key,
+        ..ChangeInput::default()
+    };
     change(ChangeForm::Migrate, &app, &caller, &origin, place, input).await
 }
 

@@ -51,6 +51,8 @@ use crate::auth;
         deploys::promote,
         approvals::inbox,
         approvals::decide,
+        approvals::broken_glass,
+        approvals::sign_off,
         access::roles,
         access::list,
         access::ask,

@@ -1,14 +1,14 @@
 //! From what the slices know to what the API says.
 
 use super::types::{
-    Check, Decision, Deploy, DeployStep, Evidence, LastDeploy, Link, Machine, Migration, ObjectDiff, Plan,
-    Pod, Service, ServiceDetail, Status, Token, Trust, Verdict, Version,
+    Check, Decision, Deploy, DeployStep, Evidence, GlassReview, LastDeploy, Link, Machine, Migration,
+    ObjectDiff, Plan, Pod, Service, ServiceDetail, Status, Token, Trust, Verdict, Version,
 };
 use crate::app::App;
-use crate::auth::{machine, token};
+use crate::auth::{Person, machine, token};
 use crate::catalogue::view::{Placed, View};
 use crate::config;
-use crate::deploy::{self, Report, State};
+use crate::deploy::{self, BrokenGlass, Report, State};
 use crate::kube::PodState;
 use crate::web::filters;
 
@@ -48,6 +48,7 @@ pub fn deploy(app: &App, report: Report) -> Deploy {
         reason: deploy.reason.clone(),
         digest: deploy.digest.0.clone(),
         approvals_needed: if needs_approval { deploy.policy.approvals } else { 0 },
+        broken_glass: deploy.glass,
         approvers: if needs_approval { deploy.policy.approvers.clone() } else { Vec::new() },
         decisions: decided
             .into_iter()
@@ -88,6 +89,21 @@ pub fn deploy(app: &App, report: Report) -> Deploy {
         team: deploy.place.team,
         environment: deploy.place.environment,
         namespace: deploy.place.namespace,
+    }
+}
+
+pub fn glass(broken: &BrokenGlass, user: &Person) -> GlassReview {
+    GlassReview {
+        id: broken.id,
+        deploy: broken.deploy.map(|id| id.0),
+        title: broken.title.clone(),
+        environment: broken.environment.clone(),
+        by: broken.by.name.clone(),
+        reason: broken.reason.clone(),
+        at: broken.at,
+        reviewers: broken.reviewers.clone(),
+        yours: broken.may_sign_off(user).is_ok(),
+        signed_off_by: broken.review.as_ref().map(|review| review.by.clone()),
     }
 }
 

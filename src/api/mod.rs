@@ -61,6 +61,8 @@ pub fn routes() -> Routes {
         .post("/api/v1/deploys/{id}/decision", Api(Approve), approvals::decide)
         .post("/api/v1/deploys/{id}/cancellation", Api(Deploy), deploys::cancel)
         .post("/api/v1/deploys/{id}/promotion", Api(Deploy), deploys::promote)
+        .get("/api/v1/glass-reviews", Api(Read), approvals::broken_glass)
+        .post("/api/v1/glass-reviews/{id}/sign-off", Api(Approve), approvals::sign_off)
         .get("/api/v1/access-roles", Api(Read), access::roles)
         .get("/api/v1/access-requests", Api(Read), access::list)
         .post("/api/v1/access-requests", Api(Deploy), access::ask)

@@ -124,7 +124,7 @@ pub async fn plan(
         version: Some(&choice.version),
         take_over: choice.take_over,
         way: choice.strategy.map(Strategy::way),
-        release: None,
+        ..Wish::default()
     };
     let plan = deploy::plan(&app, &user, service, environment, &wish).await?;
     Ok(Json(draw::plan(plan)))

@@ -307,6 +307,9 @@ pub struct NewDeploy {
     /// The digest of the plan that was looked at. Absent: whatever the checks find now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Go ahead without approval, and in a freeze; takes a reason. For people in a group that the environment names.
+    #[serde(default)]
+    pub break_glass: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -338,6 +341,9 @@ pub struct NewRollback {
     pub reason: String,
     #[serde(default)]
     pub take_over: bool,
+    /// As of a deploy, where the release was never approved.
+    #[serde(default)]
+    pub break_glass: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -347,6 +353,9 @@ pub struct NewMigration {
     pub version: Option<String>,
     #[serde(default)]
     pub reason: String,
+    /// As of a deploy.
+    #[serde(default)]
+    pub break_glass: bool,
 }
 
 /// What a migration runs: the command that the service declares, once, in a Kubernetes Job.
@@ -403,6 +412,9 @@ pub struct Deploy {
     pub digest: String,
     pub approvals_needed: u32,
     pub approvers: Vec<String>,
+    /// It went ahead without the approval that its environment asks for.
+    #[serde(default)]
+    pub broken_glass: bool,
     pub decisions: Vec<Decision>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -476,6 +488,38 @@ pub struct Inbox {
     /// Access requests that the caller may decide on, soonest to expire first.
     #[serde(default)]
     pub access: Vec<AccessRequest>,
+    /// Broken glass that the caller may sign off, longest first.
+    #[serde(default)]
+    pub glass: Vec<GlassReview>,
+}
+
+/// Something that went ahead without approval, and waits for somebody to look into it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GlassReview {
+    pub id: i64,
+    /// Absent: it was found in the cluster, and no deploy explains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<i64>,
+    pub title: String,
+    pub environment: String,
+    /// Who broke the glass; of what was found, the program that wrote it.
+    pub by: String,
+    pub reason: String,
+    pub at: Timestamp,
+    /// Groups whose members may sign it off.
+    pub reviewers: Vec<String>,
+    /// Whether the caller may.
+    pub yours: bool,
+    /// Who has signed it off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_off_by: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NewSignOff {
+    /// What was found; kept in the audit trail.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// A role that can be asked for, for a while.

@@ -7,6 +7,10 @@ use crate::events::Chain;
 pub fn did(action: &str) -> String {
     let words = match action {
         "deploy.request" => "Asked for a deploy",
+        "deploy.break_glass" => "Broke the glass for a deploy",
+        "rollback.break_glass" => "Broke the glass for a rollback",
+        "migrate.break_glass" => "Broke the glass for a migration",
+        "glass.sign_off" => "Signed a broken glass off",
         "deploy.end" => "Deployed",
         "deploy.cancel" => "Withdrew a request",
         "rollback.request" => "Asked for a rollback",

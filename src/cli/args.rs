@@ -87,6 +87,14 @@ pub struct Because {
     pub reason: String,
 }
 
+#[derive(Debug, Args)]
+pub struct WithoutApproval {
+    /// Breaks the glass: goes ahead without approval, and in a freeze, when it can't wait. Takes --reason; everybody
+    /// concerned is told, and somebody else has to sign it off afterwards.
+    #[arg(long)]
+    pub break_glass: bool,
+}
+
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| "give a number with its unit: 90s, 15m, 2h".to_string())?;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use tokio::sync::watch;
 
-use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching};
+use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching, WithoutApproval};
 use super::change::Target;
 use super::failure::{Exit, Failure};
 use super::portal::Portal;
@@ -44,6 +44,8 @@ struct Migrate {
     #[command(flatten)]
     because: Because,
     #[command(flatten)]
+    without_approval: WithoutApproval,
+    #[command(flatten)]
     watching: Watching,
     #[command(flatten)]
     agreed: Agreed,
@@ -56,11 +58,11 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
 }
 
 async fn migrate(arguments: Migrate, globals: &Globals) -> Result<Exit, Failure> {
-    let Migrate { of, environment, version, because, watching, agreed } = arguments;
+    let Migrate { of, environment, version, because, without_approval, watching, agreed } = arguments;
     let target = Target::of(&of, &environment, globals).await?;
     let question = wording::migrate_question(&target.service, version.as_deref(), &target.environment);
     ask::agree(&question, agreed.yes)?;
-    let wanted = NewMigration { version, reason: because.reason };
+    let wanted = NewMigration { version, reason: because.reason, break_glass: without_approval.break_glass };
     let deploy = target.ask("migrations", &wanted).await?;
     let seen = match watching.no_wait {
         true => deploy,

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
-use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching};
+use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching, WithoutApproval};
 use super::change::Target;
 use super::failure::{Exit, Failure};
 use super::print::{note, say};
@@ -27,6 +27,8 @@ pub struct Arguments {
     strategy: Option<Strategy>,
     #[command(flatten)]
     because: Because,
+    #[command(flatten)]
+    without_approval: WithoutApproval,
     #[command(flatten)]
     watching: Watching,
     #[command(flatten)]
@@ -56,6 +58,7 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
         take_over: arguments.take_over,
         strategy: arguments.strategy,
         digest: None,
+        break_glass: arguments.without_approval.break_glass,
     };
     let deploy = request(&target, wanted, arguments.agreed.yes).await?;
     target.watch(deploy, &arguments.watching).await

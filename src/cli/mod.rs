@@ -49,6 +49,7 @@ mod samples;
 mod scale;
 mod secret;
 mod services;
+mod sign_off;
 mod sse;
 mod status;
 mod table;
@@ -101,6 +102,8 @@ pub enum Verb {
     Reject(reject::Arguments),
     /// Lets a canary or blue-green deploy go on that waits for somebody to say so.
     Promote(promote::Arguments),
+    /// Signs off what somebody else did without approval.
+    SignOff(sign_off::Arguments),
     /// Asks for a right in a namespace for a while, and decides on what others ask for.
     #[command(subcommand)]
     Access(access::Verb),
@@ -150,6 +153,7 @@ async fn dispatch(verb: Verb, globals: &Globals, command: clap::Command) -> Resu
         Verb::Approve(arguments) => approve::run(arguments, globals).await,
         Verb::Reject(arguments) => reject::run(arguments, globals).await,
         Verb::Promote(arguments) => promote::run(arguments, globals).await,
+        Verb::SignOff(arguments) => sign_off::run(arguments, globals).await,
         Verb::Access(verb) => access::run(verb, globals).await,
         Verb::Open(arguments) => open::run(arguments, globals).await,
         Verb::Api(arguments) => api::run(arguments, globals).await,

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
-use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching};
+use super::args::{Agreed, Because, Globals, InEnvironment, OfService, Watching, WithoutApproval};
 use super::change::Target;
 use super::failure::{Exit, Failure};
 use super::{ask, complete, wording};
@@ -24,6 +24,8 @@ pub struct Arguments {
     #[command(flatten)]
     because: Because,
     #[command(flatten)]
+    without_approval: WithoutApproval,
+    #[command(flatten)]
     watching: Watching,
     #[command(flatten)]
     agreed: Agreed,
@@ -39,6 +41,7 @@ pub async fn run(arguments: Arguments, globals: &Globals) -> Result<Exit, Failur
         version: arguments.to_version,
         reason: arguments.because.reason,
         take_over: arguments.take_over,
+        break_glass: arguments.without_approval.break_glass,
     };
     let deploy = target.ask("rollback", &wanted).await?;
     target.watch(deploy, &arguments.watching).await

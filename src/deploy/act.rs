@@ -61,9 +61,8 @@ pub async fn write(app: &App, deploy: &Deploy, seen: &Look, fence: &impl Fence) 
             scale(&user, at, from, to, fence).await.map(|applied| applied.generation)
         }
         Action::Migrate(migration) => {
-            let approval = (deploy.policy.approvals > 0).then_some(deploy.digest.0.as_str());
             // Nothing ever changes a Job's generation.
-            job::create(&user, &migration.job_of(deploy.id, approval), fence).await.map(|()| 1)
+            job::create(&user, &migration.job_of(deploy.id, deploy.approval()), fence).await.map(|()| 1)
         }
     };
     match written {
@@ -155,8 +154,7 @@ pub async fn stop(app: &App, deploy: &Deploy) -> Result<(), Refusal> {
 }
 
 fn marks(deploy: &Deploy, marker: String) -> Marks {
-    let approval = (deploy.policy.approvals > 0).then(|| deploy.digest.0.clone());
-    Marks { deploy: Some(marker), approval }
+    Marks { deploy: Some(marker), approval: deploy.approval().map(Into::into) }
 }
 
 async fn images(

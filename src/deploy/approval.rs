@@ -59,7 +59,7 @@ pub async fn take(
     let decision = *decision;
     // Asked before the transaction, because a cluster or a registry may take its time and a row must not wait for it.
     let before = show::visible(app, user, id).await?;
-    if let Some(name) = confirm::name_to_type(app, &before)
+    if let Some(name) = confirm::name_to_type(app, &before.place, &before.policy)
         && decision == Verdict::Approve
         && confirm.trim() != name
     {

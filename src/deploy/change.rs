@@ -14,12 +14,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::deploy::{Action, Place, Policy, ShownDiff, Size};
+use super::glass::{self, Glass};
 use super::migrate;
 use super::plan::{self, Check, Found, Wish};
-use super::request::find as find_target;
+use super::request::{GlassForm, find as find_target};
 use super::store::{self, Release};
 use super::submit::{Answer, Ask, asked_before, submit};
-use super::wording;
+use super::{confirm, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -56,6 +57,8 @@ struct ChangePage {
     asked: Timestamp,
     fails: usize,
     url: String,
+    /// Where this person may break the glass, and there is one.
+    glass: Option<GlassForm>,
 }
 
 /// What can be filled in.
@@ -86,6 +89,8 @@ pub struct Input {
     /// The service's name, where it has to be typed.
     pub confirm: Option<String>,
     pub take_over: Option<String>,
+    /// Go ahead without approval.
+    pub glass: Option<String>,
     pub key: Option<String>,
 }
 
@@ -203,7 +208,7 @@ async fn show(
     let catalogue = app.catalogue.load();
     let (service, environment) = find_target(&app, &user, catalogue.service(&name), &environment).await?;
     let draft = draft(form, &app, &user, service, environment, &input).await?;
-    page(form, &user, layout, service, environment, draft, &input, None)
+    page(form, &app, &user, layout, service, environment, draft, &input, None)
 }
 
 async fn send(
@@ -220,7 +225,7 @@ async fn send(
     match ask(form, &app, &user, &origin, service, environment, &input).await? {
         Answer::Before(id) | Answer::Asked(id) => Ok(Redirect::to(&format!("/deploys/{id}")).into_response()),
         Answer::Refused((draft, problem)) => {
-            page(form, &user, layout, service, environment, draft, &input, Some(problem))
+            page(form, &app, &user, layout, service, environment, draft, &input, Some(problem))
         }
     }
 }
@@ -239,8 +244,11 @@ pub async fn ask(
     {
         return Ok(Answer::Before(id));
     }
+    if input.glass.is_some() {
+        glass::let_break(user, environment)?;
+    }
     let draft = draft(form, app, user, service, environment, input).await?;
-    let action = match usable(&draft, service, environment, form, input) {
+    let action = match usable(app, &draft, service, environment, form, input) {
         Ok(action) => action,
         Err(problem) => return Ok(Answer::Refused((draft, problem))),
     };
@@ -251,6 +259,7 @@ pub async fn ask(
         reason: reason_of(input),
         shown: &draft.shown,
         checks: &draft.checks,
+        glass: input.glass.is_some(),
         key: input.key.as_deref().unwrap_or_default(),
     };
     Ok(Answer::Asked(submit(app, user, origin, ask).await?))
@@ -525,8 +534,12 @@ async fn roll_back_draft(
         |version| releases.iter().find(|release| release.version == version).map(|release| release.id);
     let wanted = input.release.or_else(|| named.map_or(last_good, of_version));
     let release = releases.iter().find(|release| Some(release.id) == wanted).cloned();
-    let wish =
-        Wish { version: None, take_over: input.take_over.is_some(), way: None, release: release.as_ref() };
+    let wish = Wish {
+        take_over: input.take_over.is_some(),
+        glass: input.glass.is_some(),
+        release: release.as_ref(),
+        ..Wish::default()
+    };
     let mut plan = plan::plan(app, user, service, environment, &wish).await?;
     if release.is_none() {
         let what = named.map_or("There is nothing but what runs now.".into(), |version| {
@@ -569,6 +582,7 @@ async fn roll_back_draft(
 
 /// The action, or what has to be mended before it can be asked for.
 fn usable<'a>(
+    app: &App,
     draft: &'a Draft,
     service: &Service,
     environment: &Environment,
@@ -587,9 +601,18 @@ fn usable<'a>(
             Err("Say why: the approvers decide by it.".into())
         }
         Some(_) if needs_typing(service, environment, form) && typed != service.name => {
-            Err(format!("Type {} to confirm.", service.name))
+            Err(wording::type_the_name(&service.name))
         }
-        Some(action) => Ok(action),
+        Some(action) => {
+            let confirm = input.confirm.as_deref().unwrap_or_default();
+            // A form that has it typed anyway has asked above.
+            let name = confirm::name_to_type(app, &draft.place, &draft.policy);
+            let problem = input
+                .glass
+                .as_ref()
+                .and_then(|_| Glass { confirm }.problem(reason_of(input), name.as_deref()).err());
+            problem.map_or(Ok(action), |(_, sentence)| Err(sentence))
+        }
     }
 }
 
@@ -608,6 +631,7 @@ fn needs_typing(service: &Service, environment: &Environment, form: Form) -> boo
 )]
 fn page(
     form: Form,
+    app: &App,
     user: &CurrentUser,
     layout: Layout,
     service: &Service,
@@ -628,6 +652,15 @@ fn page(
         Form::Restart | Form::Scale | Form::RollBack => word,
     };
     let url = format!("/services/{}", service.name);
+    let confirms = needs_typing(service, environment, form);
+    let missing = draft.action.as_ref().is_some_and(|action| draft.policy.asks_for(action));
+    let fails = draft.checks.iter().filter(|check| check.class == "bad").count();
+    let breaks = missing && fails == 0 && glass::let_break(user, environment).is_ok();
+    let glass = breaks.then(|| GlassForm {
+        verb: wording::glass_verb(word),
+        text: wording::glass_offer(environment.name()),
+        name_to_type: confirm::name_to_type(app, &draft.place, &draft.policy).filter(|_| !confirms),
+    });
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = ChangePage {
         layout: layout.at(Nav::Deployments, &[("Services", "/services"), (&service.name, &url), (word, "")]),
@@ -635,9 +668,9 @@ fn page(
         lead: draft.lead,
         environment: environment.name().into(),
         production: environment.production,
-        confirm: needs_typing(service, environment, form).then(|| service.name.clone()),
+        confirm: confirms.then(|| service.name.clone()),
         diffs: draft.shown.iter().map(|shown| shown.diff(&draft.place.namespace)).collect(),
-        fails: draft.checks.iter().filter(|check| check.class == "bad").count(),
+        fails,
         checks: draft.checks,
         fields: draft.fields,
         problem,
@@ -648,6 +681,7 @@ fn page(
         icon,
         username: user.username.clone(),
         asked: draft.checked,
+        glass,
         url: format!("{url}/{}/{path}", environment.name()),
     };
     Ok((status, Html(page.render().map_err(Error::from)?)).into_response())

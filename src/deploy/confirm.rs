@@ -1,7 +1,7 @@
 //! The dialog before a production deploy is approved: exactly what changes, and for what customers depend on the
 //! service's name has to be typed (DESIGN.md, Confirm). The server checks all of it again.
 
-use super::deploy::Deploy;
+use super::deploy::{Deploy, Place, Policy};
 use super::gates::Verdict;
 use super::store::Decided;
 use super::wording;
@@ -48,7 +48,7 @@ impl Confirmation {
             text: wording::what_approving_does(deploy, last),
             facts,
             warnings: warns.map(|check| format!("{}. {}", check.title, check.detail)).collect(),
-            name_to_type: name_to_type(app, deploy),
+            name_to_type: name_to_type(app, &deploy.place, &deploy.policy),
             verb: match (last, migration) {
                 (true, None) => "Approve and roll out",
                 (true, Some(_)) => "Approve and run",
@@ -58,8 +58,8 @@ impl Confirmation {
     }
 }
 
-/// The name that has to be typed to approve this.
-pub fn name_to_type(app: &App, deploy: &Deploy) -> Option<String> {
-    let tier = app.catalogue.load().service(&deploy.place.service)?.tier;
-    (deploy.policy.production && tier == Some(TYPED_TIER)).then(|| deploy.place.service.clone())
+/// The name that has to be typed to approve this, or to do without an approval.
+pub fn name_to_type(app: &App, place: &Place, policy: &Policy) -> Option<String> {
+    let tier = app.catalogue.load().service(&place.service)?.tier;
+    (policy.production && tier == Some(TYPED_TIER)).then(|| place.service.clone())
 }

@@ -1,5 +1,5 @@
-//! The two numbers in the navigation: deploys that run now, and what waits for this person's approval, access requests
-//! among it.
+//! The numbers in the frame: deploys that run now, what waits for this person's approval, access requests among it, and
+//! notices they have not read.
 //! Kept for two seconds, because every page shows them and a dashboard must not cost a query a page.
 
 use std::time::Duration;
@@ -8,8 +8,9 @@ use moka::future::Cache;
 
 use crate::app::App;
 use crate::auth::{Identity, Person};
+use crate::notices;
 
-pub struct Counts(Cache<Identity, (i64, i64)>);
+pub struct Counts(Cache<Identity, (i64, i64, i64)>);
 
 impl Default for Counts {
     fn default() -> Self {
@@ -18,8 +19,8 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// (running, waiting for this person). Zero when the database is away: the page itself says so.
-    pub async fn for_person(&self, app: &App, person: &Person) -> (i64, i64) {
+    /// (running, waiting for this person, not read). Zero when the database is away: the page itself says so.
+    pub async fn for_person(&self, app: &App, person: &Person) -> (i64, i64, i64) {
         let count = async { query(app, person).await.unwrap_or_default() };
         self.0.get_with(person.identity.clone(), count).await
     }
@@ -30,7 +31,7 @@ impl Counts {
     }
 }
 
-async fn query(app: &App, person: &Person) -> sqlx::Result<(i64, i64)> {
+async fn query(app: &App, person: &Person) -> sqlx::Result<(i64, i64, i64)> {
     let groups: Vec<String> = person.groups.iter().cloned().collect();
     let row = sqlx::query!(
         r#"
@@ -54,5 +55,5 @@ async fn query(app: &App, person: &Person) -> sqlx::Result<(i64, i64)> {
     )
     .fetch_one(&app.db)
     .await?;
-    Ok((row.running, row.waiting))
+    Ok((row.running, row.waiting, notices::count(&app.db, person).await?))
 }

@@ -236,6 +236,11 @@ impl Policy {
         }
     }
 
+    /// Whether somebody has to approve this.
+    pub fn asks_for(&self, action: &Action) -> bool {
+        self.approvals > 0 && action.needs_approval()
+    }
+
     pub fn soak(&self) -> SignedDuration {
         SignedDuration::from_secs(self.soak_seconds)
     }
@@ -468,6 +473,12 @@ pub enum Event {
     Requested {
         reason: String,
     },
+    /// Who asked goes ahead without the approval that the environment asks for; the reason is that of the request.
+    GlassBroken,
+    /// Somebody else looked into the broken glass. Whether the deploy has ended by then does not matter.
+    SignedOff {
+        note: String,
+    },
     ApprovalAsked {
         needed: u32,
         expires: Timestamp,
@@ -549,7 +560,10 @@ pub enum Event {
 /// The state after an event. None: this event can't happen in that state.
 pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option<State> {
     let next = match event {
-        Event::Requested { .. } => return matches!(state, State::Requested).then_some(State::Requested),
+        Event::Requested { .. } | Event::GlassBroken => {
+            return matches!(state, State::Requested).then_some(State::Requested);
+        }
+        Event::SignedOff { .. } => return Some(state.clone()),
         Event::Approved { .. } => {
             return matches!(state, State::AwaitingApproval { .. }).then(|| state.clone());
         }
@@ -677,6 +691,8 @@ pub struct Deploy {
     pub checks: Vec<CheckMade>,
     /// What was last seen in the cluster; for pages, never for decisions.
     pub progress: Option<Progress>,
+    /// Who asked broke the glass: it goes ahead without approval, and in a freeze.
+    pub glass: bool,
 }
 
 impl Deploy {
@@ -685,7 +701,18 @@ impl Deploy {
     }
 
     pub fn needs_approval(&self) -> bool {
-        self.policy.approvals > 0 && self.action.needs_approval()
+        !self.glass && self.policy.asks_for(&self.action)
+    }
+
+    /// Whether a freeze holds it up: an emergency does not wait for the end of one.
+    pub fn can_be_frozen(&self) -> bool {
+        !self.glass && self.action.can_be_frozen()
+    }
+
+    /// The approval that its writes carry to a cluster that demands one. A broken glass has none, and passes there by
+    /// the groups of who asked.
+    pub fn approval(&self) -> Option<&str> {
+        (self.policy.approvals > 0 && !self.glass).then_some(self.digest.0.as_str())
     }
 
     /// What stands, or stood, beside its workload.
@@ -854,6 +881,25 @@ mod tests {
         let began = apply(&State::Queued, &Event::ShiftBegan, "", at()).unwrap();
         for early in [Event::WentOn, Event::StepTaken { step: 1 }, Event::Switched { until: at() }] {
             assert_eq!(apply(&began, &early, "maya", at()), None, "{early:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_glass_skips_the_wait_and_is_signed_off_whenever_somebody_gets_to_it() {
+        let events = [
+            Event::Requested { reason: "customers can’t pay".into() },
+            Event::GlassBroken,
+            Event::Queued { behind: None },
+            Event::Started,
+            Event::SignedOff { note: "Seen.".into() },
+        ];
+        let end = events.iter().try_fold(State::Requested, |state, event| apply(&state, event, "maya", at()));
+        assert_eq!(end, Some(State::Applying { since: at() }));
+        let waiting = State::AwaitingApproval { expires: at() };
+        assert_eq!(apply(&waiting, &Event::GlassBroken, "maya", at()), None);
+        for state in every_state() {
+            let signed = apply(&state, &Event::SignedOff { note: String::new() }, "omar", at());
+            assert_eq!(signed, Some(state));
         }
     }
 

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::act::{self, Wrote};
 use super::deploy::{Deploy, Event, Progress, State};
-use super::look;
 use super::step::{Note, Seen, Step, next_step, not_taken_away, refused};
 use super::store::{self, NotRecorded};
 use super::wording;
+use super::{glass, look};
 use crate::app::App;
 use crate::events::{self, Entry, Origin};
 use crate::kube::Refusal;
@@ -147,6 +147,7 @@ async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look)
         store::release(&mut tx, deploy, change, now).await?;
     }
     if deploy.state.is_end() {
+        glass::tell_of_failure(&mut tx, deploy, now).await?;
         let entry = Entry {
             action: &format!("{}.end", deploy.action.verb()),
             target: format!("{}/{}", deploy.place.service, deploy.place.environment),

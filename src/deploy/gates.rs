@@ -42,6 +42,23 @@ pub enum Refusal {
     /// The words of its state: it does not wait for a hand.
     NothingToPromote(&'static str),
     NotYoursToPromote(Vec<String>),
+    /// Machines never break the glass.
+    GlassByMachine,
+    /// Nobody may break it in this environment.
+    NoGlass(String),
+    /// Groups that may.
+    NotAGlassBreaker {
+        environment: String,
+        groups: Vec<String>,
+    },
+    /// They broke it themselves.
+    OwnGlass,
+    /// The guard found it, so it may have been anybody in these groups.
+    PerhapsOwnGlass(Vec<String>),
+    NotAReviewer(Vec<String>),
+    /// By this person.
+    SignedOffAlready(String),
+    FindingNeeded,
 }
 
 /// Something that waits for people: what decides who may decide is the same for a deploy and for an access request.
@@ -154,6 +171,54 @@ pub fn may_promote(person: &Person, deploy: &Deploy) -> Result<(), Refusal> {
     Err(Refusal::NotYoursToPromote(deploy.policy.approvers.clone()))
 }
 
+/// Who may go ahead without approval, for now: `groups` are those of the environment.
+pub fn may_break_glass(person: &Person, environment: &str, groups: &[String]) -> Result<(), Refusal> {
+    if machine::is_machine(&person.identity) {
+        return Err(Refusal::GlassByMachine);
+    }
+    if groups.is_empty() {
+        return Err(Refusal::NoGlass(environment.into()));
+    }
+    if !person.is_in_any(groups) {
+        return Err(Refusal::NotAGlassBreaker { environment: environment.into(), groups: groups.to_vec() });
+    }
+    Ok(())
+}
+
+/// A broken glass, as far as it decides who may sign it off.
+#[derive(Clone, Copy, Debug)]
+pub struct Broken<'a> {
+    pub by: &'a Person,
+    /// Who did so already.
+    pub signed_off_by: Option<&'a str>,
+    /// Groups that may approve there.
+    pub reviewers: &'a [String],
+    /// Groups whose members it may have been, where a cluster did not say who it was.
+    pub suspects: &'a [String],
+}
+
+impl Broken<'_> {
+    /// Somebody who could have approved it, and was not part of it.
+    pub fn may_sign_off(&self, person: &Person) -> Result<(), Refusal> {
+        if let Some(name) = self.signed_off_by {
+            return Err(Refusal::SignedOffAlready(name.into()));
+        }
+        if person.identity == self.by.identity {
+            return Err(Refusal::OwnGlass);
+        }
+        if machine::is_machine(&person.identity) {
+            return Err(Refusal::Machine);
+        }
+        if !person.is_in_any(self.reviewers) {
+            return Err(Refusal::NotAReviewer(self.reviewers.to_vec()));
+        }
+        if person.is_in_any(self.suspects) {
+            return Err(Refusal::PerhapsOwnGlass(self.suspects.to_vec()));
+        }
+        Ok(())
+    }
+}
+
 /// A person who said yes, with the groups they have now as far as the portal knows.
 #[derive(Clone, Debug)]
 pub struct Approver {
@@ -193,6 +258,8 @@ pub struct Facts {
     pub newer_release: Option<String>,
     /// Whether the requester may still make this change (the cluster's authorizer).
     pub requester_may: bool,
+    /// Whether the requester may still break the glass here.
+    pub breaks_glass: bool,
     pub approvers: Vec<Approver>,
 }
 
@@ -206,6 +273,7 @@ pub enum Moved {
     Running,
     RequesterLostRight,
     ApprovalsLost { have: u32, needed: u32 },
+    GlassLost,
 }
 
 /// The first thing that moved since the request, in the order in which people would want to know.
@@ -245,10 +313,14 @@ pub fn what_moved(deploy: &Deploy, facts: &Facts) -> Option<Moved> {
     None
 }
 
-/// As [`what_moved`], and there must be enough approvals: asked right before anything is written.
+/// As [`what_moved`], and there must be enough approvals, or the right to do without: asked right before anything is
+/// written. The digest does not say that the glass is broken: it stands for what was approved, and nobody approved this.
 pub fn may_execute(deploy: &Deploy, facts: &Facts) -> Result<(), Moved> {
     if let Some(moved) = what_moved(deploy, facts) {
         return Err(moved);
+    }
+    if deploy.glass && !facts.breaks_glass {
+        return Err(Moved::GlassLost);
     }
     let (have, needed) = (approvals_that_count(deploy, &facts.approvers), deploy.policy.approvals);
     if deploy.needs_approval() && have < needed {
@@ -281,6 +353,7 @@ mod tests {
             running: Some(change.replaces.clone()),
             newer_release: None,
             requester_may: true,
+            breaks_glass: false,
             approvers: vec![Approver { person: person(OMAR), seen: deploy.digest.clone() }],
         }
     }
@@ -392,6 +465,63 @@ mod tests {
         let starts = of(Stage::Starting { written });
         assert_eq!(may_promote(&person(MAYA), &starts), Err(Refusal::NothingToPromote("shifting")));
         assert_eq!(may_cancel(&person(MAYA), &starts), Ok(()), "nothing that runs was touched yet");
+    }
+
+    #[test]
+    fn only_people_of_the_environments_groups_break_the_glass() {
+        let groups = ["on-call".to_string()];
+        assert_eq!(may_break_glass(&person(NINA), "production", &groups), Ok(()));
+        let refused = may_break_glass(&person(MAYA), "production", &groups);
+        let whom = Refusal::NotAGlassBreaker { environment: "production".into(), groups: groups.to_vec() };
+        assert_eq!(refused, Err(whom));
+        assert_eq!(may_break_glass(&person(NINA), "staging", &[]), Err(Refusal::NoGlass("staging".into())));
+        let mut pipeline = person(NINA);
+        pipeline.identity.issuer = machine::ISSUER.into();
+        assert_eq!(may_break_glass(&pipeline, "production", &groups), Err(Refusal::GlassByMachine));
+    }
+
+    #[test]
+    fn a_broken_glass_stands_in_for_the_approval_and_for_nothing_else() {
+        let deploy = Deploy { state: State::Queued, glass: true, ..deploy() };
+        let alone = Facts { approvers: Vec::new(), breaks_glass: true, ..facts(&deploy) };
+        assert_eq!(may_execute(&deploy, &alone), Ok(()));
+        assert_eq!(
+            may_execute(&deploy, &Facts { breaks_glass: false, ..alone.clone() }),
+            Err(Moved::GlassLost)
+        );
+        let barred = Facts { requester_may: false, ..alone.clone() };
+        assert_eq!(may_execute(&deploy, &barred), Err(Moved::RequesterLostRight));
+        let overtaken = Facts { running: Some(BTreeMap::new()), ..alone.clone() };
+        assert_eq!(may_execute(&deploy, &overtaken), Err(Moved::Running));
+        // The right alone, without anybody having broken anything, is no approval.
+        let asked = Deploy { glass: false, ..deploy.clone() };
+        assert_eq!(may_execute(&asked, &alone), Err(Moved::ApprovalsLost { have: 0, needed: 1 }));
+        assert!(deploy.approval().is_none() && !deploy.can_be_frozen() && asked.can_be_frozen());
+    }
+
+    #[test]
+    fn a_broken_glass_is_signed_off_by_an_approver_who_was_not_part_of_it() {
+        let (nina, reviewers) = (person(NINA), ["payments-managers".to_string()]);
+        let broken = Broken { by: &nina, signed_off_by: None, reviewers: &reviewers, suspects: &[] };
+        assert_eq!(broken.may_sign_off(&person(OMAR)), Ok(()));
+        assert_eq!(broken.may_sign_off(&person(MAYA)), Err(Refusal::NotAReviewer(reviewers.to_vec())));
+        let mut own = person(NINA);
+        own.groups.insert("payments-managers".into());
+        assert_eq!(broken.may_sign_off(&own), Err(Refusal::OwnGlass));
+        let mut robot = person(OMAR);
+        robot.identity.issuer = machine::ISSUER.into();
+        assert_eq!(broken.may_sign_off(&robot), Err(Refusal::Machine));
+        let over = Broken { signed_off_by: Some("Omar Haddad"), ..broken };
+        assert_eq!(over.may_sign_off(&person(OMAR)), Err(Refusal::SignedOffAlready("Omar Haddad".into())));
+    }
+
+    #[test]
+    fn who_may_have_done_what_the_guard_found_does_not_sign_it_off() {
+        let (somebody, reviewers) = (person(MAYA), ["payments-managers".to_string(), "on-call".into()]);
+        let suspects = ["on-call".to_string()];
+        let found = Broken { by: &somebody, signed_off_by: None, reviewers: &reviewers, suspects: &suspects };
+        assert_eq!(found.may_sign_off(&person(OMAR)), Ok(()));
+        assert_eq!(found.may_sign_off(&person(NINA)), Err(Refusal::PerhapsOwnGlass(suspects.to_vec())));
     }
 
     #[test]

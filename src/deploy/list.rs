@@ -43,6 +43,7 @@ struct Row {
     production: bool,
     class: &'static str,
     badge: &'static str,
+    glass: bool,
     by: String,
     requested: Timestamp,
     took: String,
@@ -195,7 +196,8 @@ async fn query(
     let ids: Vec<i64> = select(app, user, places, which, PAGE + 1).await?.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"select id, service, environment, action as "action: Json<Action>", requester ->> 'name' as "by!",
-                  (policy ->> 'production')::boolean as "production!", detail as "state: Json<At>", requested, ended
+                  (policy ->> 'production')::boolean as "production!", detail as "state: Json<At>", requested, ended,
+                  exists (select from glass_reviews g where g.deploy = deploys.id) as "glass!"
            from deploys where id = any ($1) order by id desc"#,
         &ids
     )
@@ -216,6 +218,7 @@ async fn query(
             production: row.production,
             class: row.state.class(),
             badge: row.action.badge(&row.state),
+            glass: row.glass,
             by: row.by,
             requested: row.requested.to_jiff(),
             took: row.ended.map(|ended| took(row.requested.to_jiff(), ended.to_jiff())).unwrap_or_default(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress, Stage, State, Written};
-use super::gates::{Facts, may_execute};
+use super::gates::{Facts, may_break_glass, may_execute};
 use super::shift::SeenBeside;
 use super::step::{Note, Seen};
 use super::strategy::{self, Beside};
@@ -98,17 +98,15 @@ pub async fn observe(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
 pub fn client(app: &App, deploy: &Deploy) -> anyhow::Result<UserClient> {
     let identity = crate::auth::KubeIdentity::new(&deploy.requester, &app.config.oidc.groups_prefix)?;
     let cluster = app.clusters.get(&deploy.place.cluster);
-    Ok(if deploy.policy.approvals > 0 {
-        cluster.as_user_with_approval(&identity, &deploy.digest.0)
-    } else {
-        cluster.as_user(&identity)
+    Ok(match deploy.approval() {
+        Some(digest) => cluster.as_user_with_approval(&identity, digest),
+        None => cluster.as_user(&identity),
     })
 }
 
 async fn gate(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
     let environment = app.config.environment(&deploy.place.environment);
-    let frozen =
-        environment.filter(|_| deploy.action.can_be_frozen()).and_then(|it| it.frozen(app.clock.now()));
+    let frozen = environment.filter(|_| deploy.can_be_frozen()).and_then(|it| it.frozen(app.clock.now()));
     if let Some(frozen) = frozen {
         return Ok(Look::only(Seen::Frozen(frozen)));
     }
@@ -169,6 +167,9 @@ pub async fn facts(app: &App, deploy: &Deploy) -> Result<Facts, Missing> {
         policy: environment.map(|environment| Policy::of(environment, &place.team)),
         running,
         newer_release,
+        breaks_glass: environment.is_some_and(|found| {
+            may_break_glass(&deploy.requester, found.name(), &found.glass_groups()).is_ok()
+        }),
         requester_may: review.map_err(|error| Missing::Away(error.words().1))?.allowed && in_bounds,
         approvers,
     })

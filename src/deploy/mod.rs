@@ -22,6 +22,9 @@
 //! (`back.rs`): a second write of the same deploy, with a marker of its own. A freeze (`config/freeze.rs`) holds a deploy in
 //! `queued`.
 //!
+//! Who may break the glass (`glass.rs`) goes from `requested` to `queued` where others wait for approval, is held by no
+//! freeze, and has somebody else look into it afterwards.
+//!
 //! Until something is written (`applying`) a deploy can be withdrawn (`cancelled`); from `awaiting_approval` on it
 //! becomes void (`superseded`) when something it depends on moves. `deploy.rs` holds the states, the events and the
 //! legal transitions as data; `wording.rs` holds every sentence.
@@ -40,6 +43,7 @@ mod counts;
 mod deploy;
 mod engine;
 mod gates;
+pub mod glass;
 mod inbox;
 mod list;
 mod look;
@@ -70,6 +74,7 @@ pub use counts::Counts;
 pub use deploy::{Action, Deploy, DeployId, Digest, Event, Size, State};
 pub use engine::run as run_engine;
 pub use gates::{Awaited, Refusal, Verdict};
+pub use glass::{BrokenGlass, Glass};
 pub use inbox::{Ask, Decided, decided, waiting, waiting_deploys};
 pub use list::{Which, numbers};
 pub use migration::Migration;

@@ -90,6 +90,9 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
     };
     let mut rows =
         vec![row("Requested", format!("{} · {}", clock(deploy.requested), deploy.requester.name), true)];
+    if deploy.glass {
+        rows.push(row("Glass broken", "no approval".into(), true));
+    }
     if deploy.needs_approval() {
         let yes = decided.iter().filter(|decided| decided.verdict == Verdict::Approve);
         let meta = format!("{} of {} approvals", yes.count(), deploy.policy.approvals);

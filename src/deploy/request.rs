@@ -8,8 +8,11 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::confirm;
+use super::glass::{self, Glass};
 use super::plan::{Plan, Wish, plan};
 use super::submit::{Answer, Ask, asked_before, submit};
+use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -39,6 +42,17 @@ struct FormPage {
     problems: Vec<Problem>,
     verb: &'static str,
     username: String,
+    /// Where this person may break the glass, and something could be sent.
+    glass: Option<GlassForm>,
+}
+
+/// The second way to send a form that asks for approval.
+pub struct GlassForm {
+    /// "Deploy now, without approval"
+    pub verb: String,
+    pub text: String,
+    /// Where the form does not ask to type it anyway.
+    pub name_to_type: Option<String>,
 }
 
 struct EnvironmentTile {
@@ -83,6 +97,10 @@ pub struct Choice {
     key: Option<String>,
     /// The digest of what the page showed; only in the form itself.
     seen: Option<String>,
+    /// Sent with the button that breaks the glass.
+    glass: Option<String>,
+    /// The service's name, where it has to be typed.
+    confirm: Option<String>,
 }
 
 impl Choice {
@@ -116,7 +134,7 @@ pub async fn form(
         version: choice.version(),
         take_over: choice.take_over.is_some(),
         way: choice.way(),
-        release: None,
+        ..Wish::default()
     };
     let mut plan = plan(&app, &user, service, environment, &wish).await?;
     plan.offer(&app, service).await?;
@@ -143,6 +161,10 @@ pub async fn request(
         way: choice.way(),
         reason: choice.reason.as_deref().unwrap_or_default(),
         seen: Some(choice.seen.as_deref().unwrap_or_default()),
+        glass: choice
+            .glass
+            .as_ref()
+            .map(|_| Glass { confirm: choice.confirm.as_deref().unwrap_or_default() }),
         key: choice.key.as_deref(),
     };
     match ask(&app, &user, &origin, service, environment, wanted).await? {
@@ -165,6 +187,8 @@ pub struct Wanted<'a> {
     pub reason: &'a str,
     /// The digest of what they looked at. None: whatever the checks find now.
     pub seen: Option<&'a str>,
+    /// Go ahead without approval.
+    pub glass: Option<Glass<'a>>,
     pub key: Option<&'a str>,
 }
 
@@ -180,10 +204,27 @@ pub async fn ask(
     if let Some(id) = asked_before(app, user, &service.name, environment.name(), wanted.key).await? {
         return Ok(Answer::Before(id));
     }
-    let wish = Wish { version: wanted.version, take_over: wanted.take_over, way: wanted.way, release: None };
+    if wanted.glass.is_some() {
+        glass::let_break(user, environment)?;
+    }
+    let wish = Wish {
+        version: wanted.version,
+        take_over: wanted.take_over,
+        way: wanted.way,
+        glass: wanted.glass.is_some(),
+        release: None,
+    };
     let plan = plan(app, user, service, environment, &wish).await?;
     let reason = wanted.reason.trim();
-    let problems = problems(&plan, reason, wanted.seen);
+    let mut problems = problems(&plan, reason, wanted.seen);
+    if let Some(glass) = wanted.glass {
+        let name = confirm::name_to_type(app, &plan.place, &plan.policy);
+        let problem = glass.problem(reason, name.as_deref()).err();
+        // A missing reason is told once.
+        let told = |field: &str| problems.iter().any(|problem| problem.field == field);
+        let problem = problem.filter(|(field, _)| !told(field));
+        problems.extend(problem.map(|(field, sentence)| Problem { field, sentence }));
+    }
     let (true, Some(action)) = (problems.is_empty(), &plan.action) else {
         return Ok(Answer::Refused((plan, problems)));
     };
@@ -194,6 +235,7 @@ pub async fn ask(
         reason,
         shown: &plan.shown,
         checks: &plan.checks,
+        glass: wanted.glass.is_some(),
         key: wanted.key.unwrap_or_default(),
     };
     Ok(Answer::Asked(submit(app, user, origin, ask).await?))
@@ -290,6 +332,13 @@ fn page(
     let other = choice.version().filter(|version| !on_offer(version)).unwrap_or_default().to_string();
     let place = &plan.place;
     let url = format!("/services/{}", place.service);
+    let here = app.config.environment(&place.environment).filter(|_| plan.action.is_some());
+    let breaks = here.is_some_and(|here| glass::let_break(user, here).is_ok());
+    let glass = breaks.then(|| GlassForm {
+        verb: wording::glass_verb("Deploy"),
+        text: wording::glass_offer(&place.environment),
+        name_to_type: confirm::name_to_type(app, place, &plan.policy),
+    });
     let page = FormPage {
         layout: layout
             .at(Nav::Deployments, &[("Services", "/services"), (&place.service, &url), ("Deploy", "")]),
@@ -306,6 +355,7 @@ fn page(
         problems,
         verb: if plan.policy.approvals > 0 { "Request approval" } else { "Deploy" },
         username: user.username.clone(),
+        glass,
         plan,
     };
     Ok(Html(page.render()?))

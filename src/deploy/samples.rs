@@ -88,5 +88,6 @@ pub fn deploy() -> Deploy {
         shown: Vec::new(),
         checks: Vec::new(),
         progress: None,
+        glass: false,
     }
 }

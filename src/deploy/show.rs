@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::confirm::Confirmation;
 use super::deploy::{Deploy, DeployId, ImageChange, Place, Progress, State as At};
 use super::gates::{self, Refusal, Verdict};
+use super::glass;
 use super::migration::Migration;
 use super::pages::Moves;
 use super::plan::version_of;
@@ -60,6 +61,8 @@ struct ShowPage {
     job: Option<Job>,
     /// What a migration wrote last, for people who may read logs here.
     kept: LastLines,
+    /// Title and text, where it was broken.
+    glass: Option<(String, String)>,
     /// What one confirms before approving; where this person may.
     confirmation: Option<Confirmation>,
 }
@@ -252,6 +255,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
     let mut db = app.db.acquire().await?;
     let report = Report::of(&mut db, deploy).await?;
     let facts = facts(app, &mut db, &report.deploy, now).await?;
+    let glass = glass::of_deploy(&mut db, &app.config, &report.deploy).await?;
     let kept = store::kept_log(&mut db, report.deploy.id).await?.unwrap_or_default();
     drop(db);
     let kept = if kept.lines.is_empty() || !may_read_logs(app, user, &report.deploy).await? {
@@ -296,6 +300,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
         facts,
         timeline: happened.iter().rev().map(moment).collect(),
         confirmation,
+        glass: glass.as_ref().map(wording::glass),
         // A migration is undone by another migration, if at all.
         roll_back: deploy.action.migration().is_none()
             && matches!(
@@ -492,7 +497,7 @@ fn moment(happened: &Happened) -> Moment {
     use super::deploy::Event;
     let (class, text) = wording::told(&happened.event, &happened.actor);
     let quote = match &happened.event {
-        Event::Approved { note, .. } | Event::Rejected { note } => note.clone(),
+        Event::Approved { note, .. } | Event::Rejected { note } | Event::SignedOff { note } => note.clone(),
         Event::Requested { reason } => reason.clone(),
         _ => String::new(),
     };

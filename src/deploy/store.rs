@@ -89,7 +89,8 @@ pub async fn load_all(db: &mut PgConnection, ids: &[DeployId]) -> sqlx::Result<V
                        else requester end as "requester!: Json<Person>",
                   reason, policy as "policy: Json<Policy>", digest,
                   shown as "shown: Json<Vec<ShownDiff>>", checks as "checks: Json<Vec<CheckMade>>", detail as "detail: Json<State>", requested, ended, fence,
-                  progress as "progress: Json<Option<Progress>>"
+                  progress as "progress: Json<Option<Progress>>",
+                  exists (select from glass_reviews g where g.deploy = deploys.id) as "glass!"
            from deploys
            left join people p on p.issuer = requester -> 'identity' ->> 'issuer'
                              and p.subject = requester -> 'identity' ->> 'subject'
@@ -121,6 +122,7 @@ pub async fn load_all(db: &mut PgConnection, ids: &[DeployId]) -> sqlx::Result<V
             shown: row.shown.0,
             checks: row.checks.0,
             progress: row.progress.0,
+            glass: row.glass,
         })
         .collect())
 }
@@ -170,7 +172,7 @@ pub async fn record(
         r#"
         with moved as (
             update deploys
-            set state = $3, detail = $4, ended = $5, next_event = next_event + 1, wake = now(), lease_until = null
+            set state = $3, detail = $4, ended = coalesce(ended, $5), next_event = next_event + 1, wake = now(), lease_until = null
             where id = $1 and fence = $2
             returning id, next_event - 1 as seq
         ), written as (
@@ -191,7 +193,7 @@ pub async fn record(
     .await?
     .ok_or(NotRecorded::Fenced(deploy.id))?;
     deploy.state = next;
-    deploy.ended = ended;
+    deploy.ended = deploy.ended.or(ended);
     Ok(())
 }
 
@@ -349,7 +351,7 @@ pub async fn release(
         change.digest,
         Json(change) as _,
         Json(&deploy.requester) as _,
-        deploy.policy.approvals > 0,
+        deploy.approval().is_some(),
         at.to_sqlx() as _,
     )
     .execute(tx)

@@ -2,6 +2,7 @@
 //! commits, the change is the engine's to carry out, whatever happens to this process.
 
 use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
+use super::glass::{self, Unapproved};
 use super::plan::Check;
 use super::store::{self, NewDeploy};
 use super::wording;
@@ -18,6 +19,8 @@ pub struct Ask<'a> {
     pub reason: &'a str,
     pub shown: &'a [ShownDiff],
     pub checks: &'a [Check],
+    /// Go ahead without the approval that is asked for here.
+    pub glass: bool,
     /// From the form: sending it twice makes one deploy.
     pub key: &'a str,
 }
@@ -59,7 +62,7 @@ pub fn in_bounds(app: &App, user: &CurrentUser, service: &str, team: &str, envir
 
 /// Stores the request and wakes the engine. The same key answers with the same deploy.
 pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>) -> Result<DeployId> {
-    let Place { service, team, environment, .. } = ask.place;
+    let Place { service, team, environment, cluster, namespace } = ask.place;
     in_bounds(app, user, service, team, environment)?;
     let now = app.clock.now();
     let digest = Digest::of(ask.place, ask.action, ask.policy);
@@ -83,6 +86,24 @@ pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>
     let mut deploy = store::load(&mut tx, id).await?.ok_or(Error::NotFound)?;
     store::record(&mut tx, &mut deploy, &user.name, &Event::Requested { reason: ask.reason.into() }, now)
         .await?;
+    let target = format!("{service}/{environment}");
+    // Where no approval is missing there is no glass.
+    deploy.glass = ask.glass && deploy.needs_approval();
+    if deploy.glass {
+        let unapproved = Unapproved {
+            deploy: Some(id),
+            title: ask.action.title(service),
+            target: &target,
+            environment,
+            team,
+            cluster,
+            namespace,
+            by: user,
+            reason: ask.reason,
+        };
+        glass::note(&mut tx, &app.config, &unapproved, now).await?;
+        store::record(&mut tx, &mut deploy, &user.name, &Event::GlassBroken, now).await?;
+    }
 
     if matches!(ask.action, Action::RollBack { .. }) {
         give_way(&mut tx, user, ask.place, id, now).await?;
@@ -94,8 +115,8 @@ pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>
     };
     store::record(&mut tx, &mut deploy, &user.name, &next, now).await?;
     let entry = Entry {
-        action: &format!("{}.request", ask.action.verb()),
-        target: format!("{}/{}", ask.place.service, ask.place.environment),
+        action: &format!("{}.{}", ask.action.verb(), if deploy.glass { "break_glass" } else { "request" }),
+        target,
         outcome: deploy.state.name(),
         detail: serde_json::json!({
             "deploy": id,

@@ -17,17 +17,24 @@ use crate::kube::beside::stands_beside;
 use crate::kube::{LiveWorkload, UserClient, Wanted, WorkloadKind, dry_run, ownership};
 use crate::web::Result;
 
+/// Where it is asked, and as whom.
+pub(super) struct Here<'a> {
+    pub app: &'a App,
+    pub user: &'a CurrentUser,
+    /// For dry runs.
+    pub client: &'a UserClient,
+    pub environment: &'a Environment,
+    pub place: &'a Place,
+}
+
 /// The way in full, and the checks that say whether it can be gone. Where nothing runs yet there is one way only.
 pub(super) async fn find(
-    app: &App,
-    user: &CurrentUser,
-    client: &UserClient,
-    environment: &Environment,
-    place: &Place,
+    here: &Here<'_>,
     live: &Deployment,
     change: &ImageChange,
     kind: Kind,
 ) -> Result<(Strategy, Vec<Check>)> {
+    let Here { client, environment, place, .. } = here;
     if kind == Kind::Rolling {
         return Ok((Strategy::Rolling, Vec::new()));
     }
@@ -60,7 +67,7 @@ pub(super) async fn find(
     {
         checks.push(impossible(why));
     }
-    checks.extend(rights(app, user, place, kind, &beside).await?);
+    checks.extend(rights(here, kind, &beside).await?);
 
     let strategy = match kind {
         Kind::BlueGreen => Strategy::BlueGreen { beside, pause: environment.blue_green.pause },
@@ -151,13 +158,8 @@ fn kept(
 }
 
 /// What the person needs to be allowed beside changing the workload. Empty: everything is.
-async fn rights(
-    app: &App,
-    user: &CurrentUser,
-    place: &Place,
-    kind: Kind,
-    beside: &Beside,
-) -> Result<Vec<Check>> {
+async fn rights(here: &Here<'_>, kind: Kind, beside: &Beside) -> Result<Vec<Check>> {
+    let Here { app, user, place, .. } = here;
     let mut needed = vec![("create", "apps", "deployments"), ("delete", "apps", "deployments")];
     if kind == Kind::BlueGreen {
         needed.push(("patch", "", "services"));

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
 use super::gates::{Moved, Refusal};
+use super::glass::{BrokenGlass, Unapproved};
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
@@ -61,6 +62,23 @@ impl Refusal {
             Self::NotYoursToCancel => {
                 "Only the person who asked can withdraw this deploy. An approver can reject it.".into()
             }
+            Self::GlassByMachine => "Machines wait for approval; only a person breaks the glass.".into(),
+            Self::NoGlass(environment) => format!("Nobody may break the glass in {environment}."),
+            Self::NotAGlassBreaker { environment, groups } => format!(
+                "Members of {} may break the glass in {environment}. You are in none of those groups.",
+                any_of(groups)
+            ),
+            Self::OwnGlass => "You broke the glass, so somebody else has to sign it off.".into(),
+            Self::PerhapsOwnGlass(groups) => format!(
+                "The cluster does not say who did this, and it may have been anybody in {}. You are, so somebody \
+                 else has to sign it off.",
+                any_of(groups)
+            ),
+            Self::NotAReviewer(groups) => {
+                format!("Members of {} can sign this off. You are in none of those groups.", any_of(groups))
+            }
+            Self::SignedOffAlready(name) => format!("{name} has signed this off already."),
+            Self::FindingNeeded => "Say what you found. It is kept in the audit trail.".into(),
         }
     }
 }
@@ -97,6 +115,7 @@ impl Moved {
             Self::ApprovalsLost { have, needed } => {
                 format!("{have} of {needed} approvals still count: an approver lost the right to approve.")
             }
+            Self::GlassLost => "The person who asked may no longer break the glass here.".into(),
         }
     }
 }
@@ -273,6 +292,10 @@ impl Size {
 pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
     match event {
         Event::Requested { .. } => ("idle", format!("{actor} asked for this")),
+        Event::GlassBroken => {
+            ("warn", format!("{actor} broke the glass: no approval, no waiting for a freeze"))
+        }
+        Event::SignedOff { .. } => ("ok", format!("{actor} signed the broken glass off")),
         Event::ApprovalAsked { needed: 1, .. } => ("hold", "Waits for 1 approval".into()),
         Event::ApprovalAsked { needed, .. } => ("hold", format!("Waits for {needed} approvals")),
         Event::Approved { have, needed, .. } => ("ok", format!("{actor} approved, {have} of {needed}")),
@@ -448,6 +471,74 @@ pub fn way(kind: Kind) -> (&'static str, &'static str) {
         Kind::Rolling => ("Rolling", "pod by pod"),
         Kind::BlueGreen => ("Blue-green", "all beside, then switch"),
         Kind::Canary => ("Canary", "a growing share"),
+    }
+}
+
+/// What one has to type.
+pub fn type_the_name(name: &str) -> String {
+    format!("Type {name} to confirm.")
+}
+
+pub fn glass_needs_a_reason(least: usize) -> String {
+    format!("Say why it can’t wait, in {least} characters at least: everybody who is told reads it.")
+}
+
+/// The button that breaks the glass.
+pub fn glass_verb(word: &str) -> String {
+    format!("{word} now, without approval")
+}
+
+/// What it means to press it.
+pub fn glass_offer(environment: &str) -> String {
+    format!(
+        "When it can’t wait: this starts in {environment} at once, in a freeze, too. The approvers are told, and one of them \
+         has to sign it off afterwards. Every check still counts."
+    )
+}
+
+/// The callout of a deploy that went ahead: who is at fault, and whether somebody looked into it.
+pub fn glass(broken: &BrokenGlass) -> (String, String) {
+    let title = format!("{} broke the glass: nobody approved this.", broken.by.name);
+    let text = match &broken.review {
+        Some(review) => format!("{} signed it off at {}: “{}”", review.by, clock(review.at), review.note),
+        None => format!("It waits for a review by {}.", any_of(&broken.reviewers)),
+    };
+    (title, text)
+}
+
+/// What everybody concerned is told when it is broken.
+pub fn glass_news(unapproved: &Unapproved) -> String {
+    let Unapproved { deploy, title, environment, by, reason, .. } = unapproved;
+    match deploy {
+        Some(_) => format!("{} broke the glass in {environment}: {title}. “{reason}”", by.name),
+        None => format!("{} changed {environment} without an approval: {title}.", by.name),
+    }
+}
+
+/// What those who wanted a deploy are told when it fails. None: it did not.
+pub fn failure_news(deploy: &Deploy) -> Option<String> {
+    let what = format!("{}, {}", deploy.action.title(&deploy.place.service), deploy.place.environment);
+    match &deploy.state {
+        State::Failed { why } => Some(format!("{what}: failed. {why}")),
+        State::RolledBack { why, to } => {
+            Some(format!("{what}: failed, and {} was put back. {why}", to.version))
+        }
+        State::RollbackFailed { why, failure, to } => {
+            Some(format!("{what}: failed, and {} could not be put back: {failure} {why}", to.version))
+        }
+        State::Requested
+        | State::AwaitingApproval { .. }
+        | State::Queued
+        | State::Shifting { .. }
+        | State::Applying { .. }
+        | State::RollingOut { .. }
+        | State::Verifying { .. }
+        | State::Succeeded
+        | State::Rejected { .. }
+        | State::Cancelled { .. }
+        | State::Expired
+        | State::Superseded { .. }
+        | State::RollingBack { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finding what came past the guard: whoever may break the glass does, and an administrator can take a policy away. Every
-//! change of what runs that no approved deploy explains becomes a row of the audit trail, once, within seconds. What
-//! happened while no portal ran is found when one starts.
+//! change of what runs that no deploy explains becomes a row of the audit trail, once, within seconds, and waits for a review
+//! like a glass that was broken in the portal. What happened while no portal ran is found when one starts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::store::{self, Noted};
 use super::wording;
 use crate::app::App;
 use crate::auth::{Identity, Person};
+use crate::deploy::glass::{self, Unapproved};
 use crate::deploy::{self, Deploy, DeployId};
 use crate::events::{self, Entry, Origin};
 use crate::kube::sources::{self, Source, Told};
@@ -146,9 +147,27 @@ async fn note(app: &App, cluster: &str, environment: &str, source: &Source) -> a
     let is_first =
         before.is_none() && !store::has_baseline(&mut tx, cluster, &source.namespace, &source.kind).await?;
     if !explained && !is_first {
+        let owner = owner(app, environment, source);
+        let target = match &owner.service {
+            Some(service) => format!("{service}/{environment}"),
+            None => format!("{}/{}", source.namespace, source.name),
+        };
+        let (at, by) = (source.written.unwrap_or(app.clock.now()), somebody(cluster, source));
+        let unapproved = Unapproved {
+            deploy: None,
+            title: wording::changed(source),
+            target: &target,
+            environment,
+            team: &owner.team,
+            cluster,
+            namespace: &source.namespace,
+            by: &by,
+            reason: "",
+        };
+        glass::note(&mut tx, &app.config, &unapproved, at).await?;
         let entry = Entry {
             action: "guard.unapproved",
-            target: target(app, environment, source),
+            target,
             outcome: "unapproved",
             detail: json!({
                 "cluster": cluster,
@@ -160,8 +179,7 @@ async fn note(app: &App, cluster: &str, environment: &str, source: &Source) -> a
                 "after": source.images,
             }),
         };
-        let at = source.written.unwrap_or(app.clock.now());
-        events::audit(&mut tx, &somebody(cluster, source), &Origin::engine(), at, entry).await?;
+        events::audit(&mut tx, &by, &Origin::engine(), at, entry).await?;
         tracing::warn!(
             cluster,
             environment,
@@ -175,10 +193,14 @@ async fn note(app: &App, cluster: &str, environment: &str, source: &Source) -> a
     Ok(tx.commit().await?)
 }
 
-/// Whether this is what the deploy wrote: there, under its approval, and with its images.
+/// Whether this is what the deploy wrote: there, under its approval, and with its images. Where the glass was broken there is
+/// no approval to carry, and the deploy itself waits for the review.
 fn explains(deploy: &Deploy, cluster: &str, source: &Source) -> bool {
     let here = deploy.place.cluster == cluster && deploy.place.namespace == source.namespace;
-    let approved = deploy.policy.approvals > 0 && source.approval.as_ref() == Some(&deploy.digest.0);
+    let approved = match deploy.approval() {
+        Some(digest) => source.approval.as_deref() == Some(digest),
+        None => deploy.glass,
+    };
     let marker = source.deploy.as_ref();
     let change = match deploy.put_back() {
         Some(back) if marker == Some(&deploy.back_marker()) => Some(back),
@@ -201,26 +223,34 @@ fn explains(deploy: &Deploy, cluster: &str, source: &Source) -> bool {
     here && approved && runs && deploy.state.may_have_written()
 }
 
-/// As the audit trail names what deploys change, where a service is behind it.
-fn target(app: &App, environment: &str, source: &Source) -> String {
-    let of_service = app.config.environment(environment).and_then(|found| {
-        let watch = app.watch(found.cluster.get_ref());
-        let is_it = |target: &Target| {
-            let it =
-                Workload::One(Named { kind: WorkloadKind::of(&source.kind)?, name: source.name.clone() });
-            (target.namespace == source.namespace && watch.find(target) == it).then_some(())
-        };
-        app.catalogue
-            .load()
-            .services()
-            .iter()
-            .find(|service| is_it(&Target::new(service, found)).is_some())
-            .map(|it| it.name.clone())
-    });
-    match of_service {
-        Some(service) => format!("{service}/{environment}"),
-        None => format!("{}/{}", source.namespace, source.name),
+/// Whose it is, as far as the catalogue knows.
+#[derive(Default)]
+struct Owner {
+    service: Option<String>,
+    /// Of the service, else of any that runs in this namespace; empty where there is none.
+    team: String,
+}
+
+fn owner(app: &App, environment: &str, source: &Source) -> Owner {
+    let Some(found) = app.config.environment(environment) else { return Owner::default() };
+    let watch = app.watch(found.cluster.get_ref());
+    let it = WorkloadKind::of(&source.kind).map(|kind| Named { kind, name: source.name.clone() });
+    let runs_it =
+        |target: &Target| matches!(watch.find(target), Workload::One(found) if Some(&found) == it.as_ref());
+    let catalogue = app.catalogue.load();
+    let mut owner = Owner::default();
+    for service in catalogue.services() {
+        let target = Target::new(service, found);
+        if target.namespace != source.namespace {
+            continue;
+        }
+        owner.team.clone_from(&target.team);
+        if runs_it(&target) {
+            owner.service = Some(service.name.clone());
+            break;
+        }
     }
+    owner
 }
 
 /// A cluster's objects name the program that wrote them, not the person: its own audit log does.

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::kube::sources::Source;
+
 /// What the API server says to whoever it refuses, as an expression of CEL. Strings of JSON are strings of CEL.
 pub fn refused(environment: &str, portal: &str, break_glass: &[String]) -> String {
     let before = json!(format!(
@@ -27,6 +29,11 @@ pub fn refused_in_short(environment: &str) -> String {
 /// Whom the audit trail names. A cluster's objects know the program that wrote them, not the person.
 pub fn somebody(manager: &str) -> String {
     if manager.is_empty() { "Somebody".into() } else { format!("Somebody with {manager}") }
+}
+
+/// What stands on the list of what has to be reviewed.
+pub fn changed(source: &Source) -> String {
+    format!("{} {}, changed past the portal", source.kind, source.name)
 }
 
 /// A line of `platform guard check`.

@@ -1,4 +1,4 @@
-//! What a person sees first: what waits for them, how their services are, what changed today; and the palette
+//! What a person sees first: what waits for them, what they are told, how their services are, what changed today; and the palette
 //! (`search.rs`) that takes them anywhere else. `look.rs` finds out how a service is, as far as they may see it.
 
 mod look;

@@ -19,6 +19,7 @@ use crate::catalogue::Service;
 use crate::deploy::{Action, Ask, State as At};
 use crate::inbox;
 use crate::kube::Health;
+use crate::notices::{self, Notice};
 use crate::web::{Layout, Nav, Result};
 
 /// Rows of "Your services": the list page has the rest.
@@ -35,6 +36,7 @@ struct HomePage {
     greeting: String,
     lead: String,
     waiting: Vec<Ask>,
+    notices: Vec<Notice>,
     mine: Vec<Mine>,
     /// "staging, production", or how many services are not shown.
     mine_end: String,
@@ -85,6 +87,7 @@ pub async fn home(State(app): State<App>, user: CurrentUser, layout: Layout) -> 
         greeting: wording::greeting(hour, &user.name),
         lead,
         waiting: waiting.into_iter().take(WAITING).collect(),
+        notices: notices::unread(&app.db, &user).await?,
         mine_end: if all > mine.len() { format!("All {all}") } else { columns(&app) },
         all_mine: if all > mine.len() { team_filter(&layout.teams) } else { String::new() },
         mine,
@@ -128,6 +131,13 @@ async fn mine(app: &App, user: &Person, own: &[&Service], now: Timestamp) -> Res
         }
     });
     Ok(rows.collect())
+}
+
+impl HomePage {
+    /// What is marked as read: no more than is on the page.
+    fn shown(&self) -> String {
+        self.notices.iter().map(|notice| notice.id.to_string()).collect::<Vec<_>>().join(",")
+    }
 }
 
 impl Mine {

@@ -43,6 +43,8 @@ pub struct Layout {
     /// Deploys that run now, and approvals that wait for this person.
     pub running: i64,
     pub waiting: i64,
+    /// Notices that they have not read.
+    pub notices: i64,
     /// The person's groups that own services.
     pub teams: Vec<String>,
     /// May this person read the audit trail?
@@ -65,6 +67,7 @@ impl Layout {
             crumbs: Vec::new(),
             running: 0,
             waiting: 0,
+            notices: 0,
             teams: Vec::new(),
             platform: false,
             request_id: String::new(),
@@ -115,9 +118,9 @@ impl FromRequestParts<App> for Layout {
         let catalogue = app.catalogue.load();
         let owns = |group: &&String| catalogue.has_team(group);
         let teams = user.iter().flat_map(|user| &user.groups).filter(owns).cloned().collect();
-        let (running, waiting) = match &user {
+        let (running, waiting, notices) = match &user {
             Some(user) => app.counts.for_person(app, user).await,
-            None => (0, 0),
+            None => (0, 0, 0),
         };
         Ok(Self {
             theme,
@@ -126,6 +129,7 @@ impl FromRequestParts<App> for Layout {
             crumbs: Vec::new(),
             running,
             waiting,
+            notices,
             teams,
             platform: user.as_ref().is_some_and(|user| user.is_in_any(&app.config.access.platform)),
             request_id: super::request_id(&parts.headers),
@@ -155,6 +159,7 @@ impl Layout {
             crumbs: Vec::new(),
             running: 2,
             waiting: 3,
+            notices: 2,
             teams: vec!["payments".into()],
             platform: true,
             request_id: "9f2c41d7-aa06".into(),

@@ -347,7 +347,7 @@ async fn history(State(api): State<Api>) -> Json<Page<Deploy>> {
 }
 
 async fn inbox(State(api): State<Api>) -> Json<Inbox> {
-    Json(Inbox { yours: api.deploys.lock().unwrap().clone(), others: vec![], access: vec![] })
+    Json(Inbox { yours: api.deploys.lock().unwrap().clone(), others: vec![], access: vec![], glass: vec![] })
 }
 
 async fn decide(

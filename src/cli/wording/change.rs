@@ -1,7 +1,7 @@
 //! How changes stand, and what they would do.
 
 use super::capitalised;
-use crate::api::types::{Check, Deploy, Plan};
+use crate::api::types::{Check, Deploy, GlassReview, Plan};
 use crate::cli::failure::Exit;
 use crate::cli::print::{Tint, clean};
 use crate::web::filters;
@@ -192,6 +192,10 @@ pub fn approved(deploy: &Deploy) -> String {
 
 pub fn promoted(deploy: &Deploy) -> String {
     clean(&format!("Goes on: {}.", titled(deploy)))
+}
+
+pub fn signed_off(review: &GlassReview) -> String {
+    clean(&format!("Signed off: {} in {}, by {}.", review.title, review.environment, review.by))
 }
 
 pub fn rejected(deploy: &Deploy) -> String {
