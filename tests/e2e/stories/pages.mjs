@@ -10,6 +10,16 @@ const FIRST_LOAD = 100_000;   // bytes over the wire
 
 const deployThat = (state, other = '') => (world) => world.sql(`select id from deploys where state = '${state}' ${other} order by id desc limit 1`).then((id) => `/deploys/${id}`);
 
+/** A failed one as it would stand there had the environment put back what ran before. */
+const deployPutBack = (state) => async (world) => {
+  const more = state === 'rollback_failed' ? { failure: 'Quota team leaves room for 0 more pods.' } : {};
+  const id = await world.sql(`insert into deploys (service, team, environment, cluster, namespace, action, requester, reason, policy, digest, shown, checks, progress, requested, ended, state, detail)
+    select service, team, environment, cluster, namespace, action, requester, reason, policy, digest, shown, checks, progress, requested, ended, '${state}',
+      detail || jsonb_build_object('state', '${state}', 'to', action - 'kind') || '${JSON.stringify(more)}'
+    from deploys where state = 'failed' and action ->> 'kind' = 'deploy' order by id desc limit 1 returning id`);
+  return `/deploys/${id}`;
+};
+
 /** One that maya made, put there as the settings page does. */
 const tokenOfMaya = async (world) => {
   const { sub } = world.person('maya');
@@ -47,7 +57,7 @@ const PAGES = {
   '/services/{name}/{environment}/migrate': [['migrate', 'maya', '/services/ledger/staging/migrate'], ['migrate-production', 'maya', '/services/ledger/production/migrate'], ['migrate-undeclared', 'maya', '/services/checkout-api/staging/migrate']],
   '/services/{name}/{environment}/rollback': [['rollback', 'maya', '/services/checkout-api/production/rollback'], ['rollback-staging', 'maya', '/services/payment-gateway/staging/rollback']],
   '/deploys': [['deploys', 'maya', '/deploys'], ['deploys-none', 'noor', '/deploys']],
-  '/deploys/{id}': [['deploy-done', 'maya', deployThat('succeeded')], ['deploy-failed', 'maya', deployThat('failed')], ['deploy-withdrawn', 'maya', deployThat('cancelled')], ['deploy-rejected', 'omar', deployThat('rejected')], ['migration-done', 'maya', deployThat('succeeded', "and action ->> 'kind' = 'migrate'")], ['deploy-missing', 'maya', '/deploys/999999', 404]],
+  '/deploys/{id}': [['deploy-done', 'maya', deployThat('succeeded')], ['deploy-failed', 'maya', deployThat('failed')], ['deploy-rolled-back', 'maya', deployPutBack('rolled_back')], ['deploy-rollback-failed', 'maya', deployPutBack('rollback_failed')], ['deploy-withdrawn', 'maya', deployThat('cancelled')], ['deploy-rejected', 'omar', deployThat('rejected')], ['migration-done', 'maya', deployThat('succeeded', "and action ->> 'kind' = 'migrate'")], ['deploy-missing', 'maya', '/deploys/999999', 404]],
   '/approvals': [['approvals', 'omar', '/approvals'], ['approvals-none', 'noor', '/approvals']],
   '/access': [['access-none', 'noor', '/access'], ['access', 'omar', '/access']],
   '/access/new': [['access-new', 'noor', '/access/new?service=checkout-api&environment=staging'], ['access-new-open', 'noor', '/access/new']],
