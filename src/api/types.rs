@@ -308,7 +308,7 @@ pub struct NewDeploy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Go ahead without approval, and in a freeze; takes a reason. For people in a group that the environment names.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
 }
 
@@ -342,7 +342,7 @@ pub struct NewRollback {
     #[serde(default)]
     pub take_over: bool,
     /// As of a deploy, where the release was never approved.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
 }
 
@@ -354,7 +354,7 @@ pub struct NewMigration {
     #[serde(default)]
     pub reason: String,
     /// As of a deploy.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
 }
 

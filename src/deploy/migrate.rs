@@ -61,8 +61,8 @@ pub(super) async fn fill(
         deadline: job::span(declared.deadline),
     };
     let image = match image(app, environment, &runs, typed).await {
-        Ok((image, check)) => {
-            draft.checks.push(check);
+        Ok((image, checks)) => {
+            draft.checks.extend(checks);
             image
         }
         Err(check) => {
@@ -127,7 +127,7 @@ async fn image(
     environment: &Environment,
     runs: &str,
     typed: Option<&str>,
-) -> std::result::Result<(Image, Check), Check> {
+) -> std::result::Result<(Image, Vec<Check>), Check> {
     let odd = |given: &str, why: String| Check::bad(format!("“{given}” names no image"), why, None);
     let running: ImageRef = runs.parse().map_err(|why| odd(runs, format!("{why}")))?;
     let reference = match typed {
@@ -135,7 +135,7 @@ async fn image(
         Some(version) => plan::reference(&running.name(), version)
             .map_err(|why| odd(version, format!("{why} Give a tag such as v1.2.3, or a whole reference.")))?,
     };
-    let (digest, check) = plan::resolve(app, &reference, environment).await?;
+    let (digest, checks) = plan::resolve(app, &reference, environment).await?;
     let image =
         digest.as_ref().map_or(reference.to_string(), |digest| reference.with_digest(digest).to_string());
     let image = Image {
@@ -144,7 +144,7 @@ async fn image(
         digest: digest.map(|digest| digest.as_str().to_string()),
         image,
     };
-    Ok((image, check))
+    Ok((image, checks))
 }
 
 /// The dry run, as the person: of the Job, and of its pod, which the cluster would refuse only later.

@@ -49,6 +49,7 @@ mod list;
 mod look;
 mod migrate;
 mod migration;
+mod needs;
 mod pages;
 mod plan;
 mod promotion;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::deploy::{Action, CheckMade, Digest, ImageChange, Place, Policy, ShownDiff};
 use super::strategy::Strategy;
-use super::{render, store, ways, wording};
+use super::{needs, render, store, ways, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -106,7 +106,7 @@ impl Check {
     pub(super) fn warn(title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { class: "warn", title: title.into(), detail: detail.into(), help: None }
     }
-    fn idle(title: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(super) fn idle(title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { class: "idle", title: title.into(), detail: detail.into(), help: None }
     }
     pub(super) fn bad(title: impl Into<String>, detail: impl Into<String>, help: Option<String>) -> Self {
@@ -457,8 +457,8 @@ impl Plan {
             }
         };
         let resolved = match resolve(app, &reference, environment).await {
-            Ok((resolved, check)) => {
-                self.checks.push(check);
+            Ok((resolved, checks)) => {
+                self.checks.extend(checks);
                 resolved
             }
             Err(check) => {
@@ -666,12 +666,18 @@ impl Plan {
                 None => PodStart::NotAsked,
             }
         };
-        let (plans, demanded, pod) = tokio::join!(dry_run::dry_run(&client, &objects, forced), demanded, pod);
+        let needs = async {
+            let template = template.as_ref()?;
+            needs::config_maps(&client, &self.place.namespace, template).await
+        };
+        let dry_run = dry_run::dry_run(&client, &objects, forced);
+        let (plans, demanded, pod, needs) = tokio::join!(dry_run, demanded, pod, needs);
         if let (Some(guard), Some(policy)) = (&environment.guard, environment.guard_policy()) {
             let breaks_glass = user.is_in_any(guard.break_glass.iter().map(|group| group.get_ref()));
             self.checks.extend(guarded(&plans, &demanded, &policy, breaks_glass));
         }
         self.answers(app, plans, pod);
+        self.checks.extend(needs);
         Ok(())
     }
 
@@ -799,16 +805,20 @@ pub(super) async fn resolve(
     app: &App,
     reference: &ImageRef,
     environment: &Environment,
-) -> std::result::Result<(Option<ImageDigest>, Check), Check> {
-    match (reference.digest(), app.registry.resolve(reference).await) {
+) -> std::result::Result<(Option<ImageDigest>, Vec<Check>), Check> {
+    let nodes = app.clusters.get(environment.cluster.get_ref());
+    let (resolved, nodes) = tokio::join!(app.registry.resolve(reference), nodes.platforms());
+    match (reference.digest(), resolved) {
         (_, Ok(resolved)) => {
-            let check = Check::ok("Image exists", short_digest(resolved.digest.as_str()));
-            Ok((Some(resolved.digest), check))
+            let exists = Check::ok("Image exists", short_digest(resolved.digest.as_str()));
+            // A cluster that is away is told of by the checks that need it.
+            let fits = needs::platform(&resolved.platforms, &nodes.unwrap_or_default());
+            Ok((Some(resolved.digest), [exists].into_iter().chain(fits).collect()))
         }
         (digest, Err(error @ RegistryError::Unreachable { .. }))
             if environment.allow_unresolved || !environment.production =>
         {
-            Ok((digest.cloned(), Check::warn("Image not looked up", error.to_string())))
+            Ok((digest.cloned(), vec![Check::warn("Image not looked up", error.to_string())]))
         }
         (_, Err(error)) => Err(Check::bad("No such image", error.to_string(), None)),
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
 use super::gates::{Moved, Refusal};
 use super::glass::{BrokenGlass, Unapproved};
+use super::plan::{Check, capitalised};
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
@@ -342,6 +343,35 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
 /// Somebody ended it while it was tried beside what runs.
 pub fn stopped_beside(by: &str) -> String {
     format!("{by} stopped it before anything that runs was replaced.")
+}
+
+/// The title of a check: the nodes that can't run an image.
+pub fn wrong_platform(nodes: &str) -> String {
+    format!("The image does not run on {nodes}")
+}
+
+pub fn built_for(platforms: &str) -> String {
+    format!("It was built for {platforms}. Its pods on those nodes would end with “exec format error”.")
+}
+
+pub const BUILD_IT_TOO: &str = "Build it for these nodes, too: docker buildx build --platform …";
+
+/// Whether what the pods read from ConfigMaps is there.
+pub fn config_maps(named: usize, missing: &[String], namespace: &str) -> Check {
+    match missing {
+        [] if named == 1 => Check::ok("Its ConfigMap is there", "With the keys that its pods name"),
+        [] => Check::ok(format!("Its {named} ConfigMaps are there"), "With the keys that its pods name"),
+        missing => {
+            let detail =
+                format!("{} in {namespace}. Its pods could not start.", capitalised(&missing.join(", ")));
+            let title = "Something that its pods read is missing";
+            Check::bad(title, detail, Some("Create it first, then check again.".into()))
+        }
+    }
+}
+
+pub fn config_maps_not_asked(why: &str) -> Check {
+    Check::idle("ConfigMaps not checked", why)
 }
 
 /// What came instead of an answer to the smoke request.

@@ -1,7 +1,7 @@
 //! The two ways to a cluster. [`UserClient`] acts as a person and can only be built from one; [`PortalClient`]
 //! is the portal itself and can only read. A write that no person stands behind can't be expressed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::api::{Api, PostParams};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 
@@ -91,6 +92,18 @@ impl PortalClient {
     /// The cluster's version, as a sign of life.
     pub async fn ping(&self) -> kube::Result<String> {
         Ok(self.base.apiserver_version().await?.git_version)
+    }
+
+    /// What its nodes can run: `linux/amd64`. Of a very large cluster the first of them.
+    pub async fn platforms(&self) -> kube::Result<BTreeSet<String>> {
+        let nodes = Api::<Node>::all(self.base.clone());
+        let some = ListParams::default().limit(500);
+        let listed = tokio::time::timeout(CALL_TIMEOUT, nodes.list_metadata(&some)).await;
+        let listed = listed.map_err(|late| kube::Error::Service(late.into()))??;
+        let platform = |labels: &BTreeMap<String, String>| {
+            Some(format!("{}/{}", labels.get("kubernetes.io/os")?, labels.get("kubernetes.io/arch")?))
+        };
+        Ok(listed.items.iter().filter_map(|node| platform(node.metadata.labels.as_ref()?)).collect())
     }
 
     /// Asks the cluster's authorizer whether a person may do something (SubjectAccessReview).

@@ -25,7 +25,7 @@ const fn right(
 }
 
 /// As itself the portal watches what it shows, and asks what people may do. No secrets, no configmaps, no logs: those
-/// are read as a person or not at all.
+/// are read as a person or not at all; secrets not at all.
 pub const AS_ITSELF: &[Right] = &[
     right("", "pods", &["list", "watch"], ""),
     right("", "resourcequotas", &["list", "watch"], ""),
@@ -41,6 +41,7 @@ pub const AS_ITSELF: &[Right] = &[
         &["list", "watch"],
         "Where the guard holds, what runs there, and whether somebody approved it.",
     ),
+    right("", "nodes", &["list"], "Their labels: which platforms an image has to be built for."),
     right("", "replicationcontrollers", &["list", "watch"], ""),
     right("batch", "jobs", &["list", "watch"], ""),
     right("batch", "cronjobs", &["list", "watch"], ""),
@@ -85,6 +86,7 @@ pub const AS_PEOPLE: &[Right] = &[
     ),
     right("", "resourcequotas", &["list"], "Whether there is room for a bigger size."),
     right("", "limitranges", &["list"], ""),
+    right("", "configmaps", &["get"], "Whether those that a template names are there, with their keys."),
     right(
         "",
         "pods/proxy",

@@ -15,6 +15,7 @@ pub mod process;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use pilothouse::app::App;
 use pilothouse::clock::Clock;
@@ -169,6 +170,14 @@ impl Builder {
         };
         let app = server::build(config, self.clock).await.unwrap();
         tokio::spawn(server::run(app.clone(), listener));
+        // Before the first import there is no service to ask for, and on a busy machine it takes a moment. A catalogue may
+        // also have none.
+        for _ in 0..100 {
+            if !app.catalogue.load().services().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         World { app, base, people, database, provider, configuration: text }
     }
 }
