@@ -587,26 +587,23 @@ fn changed_lines(before: &str, after: &str) -> Vec<String> {
 /// Who wrote this generation of a Deployment, from the API server's audit log: (who asked, in whose name). The line of
 /// a write comes after its answer, so it may not be there yet.
 fn generation_writers(namespace: &str, name: &str, generation: i64) -> Vec<(String, String)> {
-    let mut versions = std::collections::BTreeSet::new();
+    let mut newest = 0;
     audited(namespace)
         .into_iter()
-        .filter(|event| {
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            let object = &event["responseObject"];
-            text("/stage") == "ResponseComplete"
-                && text("/objectRef/name") == name
-                && text("/objectRef/resource") == "deployments"
-                && event.pointer("/objectRef/subresource").is_none()
-                && !text("/requestURI").contains("dryRun")
-                && object.pointer("/metadata/generation").and_then(Value::as_i64) == Some(generation)
-                // The same version again is an apply that changed nothing.
-                && versions.insert(object.pointer("/metadata/resourceVersion").map(Value::to_string))
-        })
-        .map(|event| {
+        .filter_map(|event| {
             let text = |pointer: &str| {
                 event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string()
             };
-            (text("/user/username"), text("/impersonatedUser/username"))
+            let is_write = text("/stage") == "ResponseComplete"
+                && text("/objectRef/name") == name
+                && text("/objectRef/resource") == "deployments"
+                && event.pointer("/objectRef/subresource").is_none()
+                && !text("/requestURI").contains("dryRun");
+            let made = event.pointer("/responseObject/metadata/generation").and_then(Value::as_i64);
+            // A generation that was there before is an apply that changed nothing.
+            let made = made.filter(|made| is_write && *made > newest)?;
+            newest = made;
+            (made == generation).then(|| (text("/user/username"), text("/impersonatedUser/username")))
         })
         .collect()
 }
