@@ -169,7 +169,8 @@ pub async fn plan(
         checks: Vec::new(),
         shown: Vec::new(),
         take_over: None,
-        way: None,
+        // On the form from the start: script asks again for the fields that were there when the page came.
+        way: ways::offered(&workload, wish).then(|| wish.way.unwrap_or(environment.strategy)),
         action: None,
         checked: app.clock.now(),
     };
@@ -207,7 +208,7 @@ pub(super) enum Found {
 }
 
 impl Found {
-    fn live(&self) -> Option<&LiveWorkload> {
+    pub(super) fn live(&self) -> Option<&LiveWorkload> {
         match self {
             Self::Workload { live, .. } => Some(live),
             Self::ToMake | Self::Nothing(_) => None,
@@ -582,11 +583,9 @@ impl Plan {
         change: &ImageChange,
         wish: &Wish<'_>,
     ) -> Result<Strategy> {
-        let Some(LiveWorkload::Deployment(live)) = workload.live().filter(|_| wish.release.is_none()) else {
+        let (Some(kind), Some(LiveWorkload::Deployment(live))) = (self.way, workload.live()) else {
             return Ok(Strategy::Rolling);
         };
-        let kind = wish.way.unwrap_or(environment.strategy);
-        self.way = Some(kind);
         let client = trying(app, user, environment, wish.glass)?;
         let here = ways::Here { app, user, client: &client, environment, place: &self.place };
         let (strategy, checks) = ways::find(&here, live, change, kind).await?;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, Service};
 use kube::api::ListParams;
 
 use super::deploy::{ImageChange, Place};
-use super::plan::{self, Check};
+use super::plan::{self, Check, Found, Wish};
 use super::strategy::{self, Around, Beside, Strategy};
 use super::wording;
 use crate::app::App;
@@ -25,6 +25,11 @@ pub(super) struct Here<'a> {
     pub client: &'a UserClient,
     pub environment: &'a Environment,
     pub place: &'a Place,
+}
+
+/// Whether there is a choice: a Deployment runs, and what comes is no earlier release.
+pub(super) fn offered(workload: &Found, wish: &Wish<'_>) -> bool {
+    matches!(workload.live(), Some(LiveWorkload::Deployment(_))) && wish.release.is_none()
 }
 
 /// The way in full, and the checks that say whether it can be gone. Where nothing runs yet there is one way only.
