@@ -12,6 +12,7 @@ use pilothouse::clock::Clock;
 use sqlx::PgPool;
 
 use crate::deploys::{Shop, generations, image, invariants_hold};
+use crate::strategies;
 use crate::support::gateway::Gateway;
 use crate::support::{Browser, Builder, Process, World, state};
 
@@ -63,12 +64,13 @@ struct Watch {
     resting: Process,
 }
 
+/// Of staging, so that there is something to verify and to put back.
+const RULES: &str = "soak = \"2s\"\nautomatic_rollback = true\ncanary = [{ weight = 50, pause = \"1s\" }]\n";
+
 impl Watch {
     async fn begin() -> Self {
-        // So that there is something to verify.
         let after_staging = "[[environment]]\nname = \"production\"";
-        let soaking = World::builder()
-            .replace(after_staging, &format!("soak = \"2s\"\nautomatic_rollback = true\n\n{after_staging}"));
+        let soaking = World::builder().replace(after_staging, &format!("{RULES}\n{after_staging}"));
         let shop = Shop::open_in(soaking).await;
         shop.world.app.shutdown.cancel();
         let (working, resting) = (shop.world.process().await, shop.world.process().await);
@@ -245,6 +247,42 @@ async fn a_portal_killed_in_any_state_is_followed_by_the_next_one() {
         at(100),
         waits.len()
     );
+}
+
+#[tokio::test]
+async fn a_portal_killed_while_a_version_proves_itself_is_followed_by_the_next_one() {
+    let mut watch = Watch::begin().await;
+    strategies::serve(&watch.shop.staging).await;
+    let stages = [
+        ("canary", "starting"),
+        ("blue-green", "switched"),
+        ("canary", "holding"),
+        ("blue-green", "sizing"),
+        ("canary", "sizing"),
+        ("blue-green", "holding"),
+    ];
+    for round in 0..rounds(2) {
+        let ((strategy, stage), version) = (stages[round % stages.len()], GOOD[round % GOOD.len()]);
+        let maya = watch.maya(&watch.working).await;
+        let id = strategies::deploy(&watch.shop, &maya, version, strategy).await;
+        let began = Instant::now();
+        while strategies::detail(&watch.shop, id).await["stage"]["is"] != stage {
+            assert!(began.elapsed() < Duration::from_secs(60), "deploy {id} was never {stage}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_micros(u64::from(rand_of(round)) % 30_000)).await;
+        watch.working.kill();
+        watch.resting.go_on();
+        watch.shop.ends_as(id, "succeeded").await;
+        watch.holds(round + 1, version).await;
+        for beside in ["shop-canary", "shop-green"] {
+            assert_eq!(strategies::size(&watch.shop.staging, beside).await, None, "{beside} is left over");
+        }
+        assert_eq!(strategies::leads_to(&watch.shop.staging).await, "shop");
+        let next = watch.shop.world.process().await;
+        next.stop();
+        watch.working = std::mem::replace(&mut watch.resting, next);
+    }
 }
 
 /// Spread over the rounds, the same in every run.

@@ -21,14 +21,7 @@ async fn open(catalogue: &str) -> Shop {
     let world = World::builder()
         .replace(&format!("name = \"staging\"\n{staging}"), &format!("name = \"staging\"\n{with}"));
     let shop = Shop::open_as(world, catalogue, "production").await;
-    let service = json!({
-        "metadata": {"name": "shop"},
-        "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
-    });
-    services(&shop.staging)
-        .create(&PostParams::default(), &serde_json::from_value(service).unwrap())
-        .await
-        .unwrap();
+    serve(&shop.staging).await;
     let two = Patch::Merge(json!({"spec": {"replicas": 2}}));
     deployments(&shop.staging).patch("shop", &PatchParams::default(), &two).await.unwrap();
     until("two pods are ready", async || {
@@ -39,20 +32,30 @@ async fn open(catalogue: &str) -> Shop {
     shop
 }
 
+/// Puts a Service before the shop.
+pub async fn serve(sandbox: &Sandbox) {
+    let service = json!({
+        "metadata": {"name": "shop"},
+        "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    let service = serde_json::from_value(service).unwrap();
+    services(sandbox).create(&PostParams::default(), &service).await.unwrap();
+}
+
 fn services(sandbox: &Sandbox) -> Api<Service> {
     Api::namespaced(sandbox.admin.clone(), &sandbox.namespace)
 }
 
 /// What the Service selects by `app`.
-async fn leads_to(sandbox: &Sandbox) -> String {
+pub async fn leads_to(sandbox: &Sandbox) -> String {
     services(sandbox).get("shop").await.unwrap().spec.unwrap().selector.unwrap()["app"].clone()
 }
 
-async fn size(sandbox: &Sandbox, name: &str) -> Option<i32> {
+pub async fn size(sandbox: &Sandbox, name: &str) -> Option<i32> {
     deployments(sandbox).get_opt(name).await.unwrap()?.spec?.replicas
 }
 
-async fn deploy(shop: &Shop, who: &Browser, version: &str, strategy: &str) -> i64 {
+pub async fn deploy(shop: &Shop, who: &Browser, version: &str, strategy: &str) -> i64 {
     let path = "/services/shop/staging/deploy";
     let form = who.get(&format!("{path}?version={version}&take_over=yes&strategy={strategy}")).await;
     let fields = [
@@ -69,7 +72,7 @@ async fn deploy(shop: &Shop, who: &Browser, version: &str, strategy: &str) -> i6
     id
 }
 
-async fn detail(shop: &Shop, id: i64) -> Value {
+pub async fn detail(shop: &Shop, id: i64) -> Value {
     sqlx::query_scalar("select detail from deploys where id = $1")
         .bind(id)
         .fetch_one(&shop.world.app.db)

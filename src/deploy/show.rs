@@ -361,28 +361,34 @@ fn pods_end(deploy: &Deploy, pods: &[PodState]) -> String {
 }
 
 fn tracks(deploy: &Deploy, progress: Progress) -> Vec<Track> {
-    let cards = |pods: Vec<PodState>| pods.into_iter().map(|pod| card(deploy, pod)).collect::<Vec<_>>();
+    let cards = |of: &str, pods: Vec<PodState>| pods.into_iter().map(|pod| card(of, pod)).collect::<Vec<_>>();
+    let name = deploy.action.workload();
     let of_beside = |pod: &PodState| deploy.beside().is_some_and(|beside| beside.owns(&pod.name));
     let (beside, workload): (Vec<_>, Vec<_>) = progress.pods.into_iter().partition(of_beside);
     let Some(change) = deploy.action.change().filter(|_| !beside.is_empty()) else {
-        let one = Track { name: String::new(), share: String::new(), pods: cards(workload) };
+        let one = Track { name: String::new(), share: String::new(), pods: cards(name, workload) };
         return if one.pods.is_empty() { Vec::new() } else { vec![one] };
     };
     let runs = match deploy.state {
         At::Shifting { .. } | At::Applying { .. } => &change.replaces_version,
         _ => &change.version,
     };
+    let beside_name = change.strategy.beside().map_or("", |beside| beside.name.as_str());
     let (old, new) = wording::track_names(&change.strategy);
     let [old_share, new_share] = wording::shares(&deploy.state, progress.share);
     vec![
-        Track { name: format!("{old} {runs}"), share: old_share, pods: cards(workload) },
-        Track { name: format!("{new} {}", change.version), share: new_share, pods: cards(beside) },
+        Track { name: format!("{old} {runs}"), share: old_share, pods: cards(name, workload) },
+        Track {
+            name: format!("{new} {}", change.version),
+            share: new_share,
+            pods: cards(beside_name, beside),
+        },
     ]
 }
 
 /// As it stands on its card. The workload's name is in the title already; the rest tells pods apart.
-fn card(deploy: &Deploy, pod: PodState) -> PodState {
-    let prefix = format!("{}-", deploy.action.workload());
+fn card(workload: &str, pod: PodState) -> PodState {
+    let prefix = format!("{workload}-");
     let name = pod.name.strip_prefix(&prefix).unwrap_or(&pod.name).to_string();
     let words = if pod.node.is_empty() { pod.words } else { format!("{}, {}", pod.node, pod.words) };
     PodState { name, words, ..pod }

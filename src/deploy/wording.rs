@@ -194,7 +194,8 @@ impl State {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Requested | Self::Queued | Self::Cancelled { .. } | Self::Expired => "idle",
-            Self::AwaitingApproval { .. } => "hold",
+            Self::AwaitingApproval { .. }
+            | Self::Shifting { stage: Stage::Holding { until: None, .. }, stopped_by: None, .. } => "hold",
             Self::Shifting { .. }
             | Self::Applying { .. }
             | Self::RollingOut { .. }

@@ -55,9 +55,12 @@ pub fn outcome(deploy: &Deploy) -> Outcome {
         }
         "cancelled" | "expired" | "superseded" => {
             let state = capitalised(&state(&deploy.state));
+            // One that was overtaken after its write has changed something.
+            let wrote = deploy.steps.iter().any(|step| step.title == "Applied" && step.state == "done");
+            let untouched = if wrote { "" } else { " Nothing was changed." };
             (
                 Tint::Bad,
-                format!("{state}: {what}.{why} Nothing was changed."),
+                format!("{state}: {what}.{why}{untouched}"),
                 deploy.next_action.clone(),
                 Exit::Refused,
             )
