@@ -7,16 +7,16 @@
 //! (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
 //!
 //! ```text
-//!                                       ┌─► shifting ─┐ blue-green and canary
-//! requested ─┬─► awaiting_approval ─┬─► queued ─┴─► applying ─► rolling_out ─► verifying ─► succeeded
-//!            │                      │     ▲                  │             │             │
-//!            └──────────────────────┼─────┘                  └─────────────┴──────┬──────┴─► failed
-//!                                   └─► rejected · expired                       ▼
+//!                                             ┌─► shifting ─┐ (blue-green, canary)
+//! requested ─┬─► awaiting_approval ─┬─► queued ─┴───────────┴─► applying ─► rolling_out ─► verifying ─► succeeded
+//!            │                      │     ▲         │              │             │             │
+//!            └──────────────────────┼─────┘         └──────────────┴─────────────┴──────┬──────┴─► failed
+//!                                   └─► rejected · expired                              ▼
 //!                                                                   rolling_back ─► rolled_back · rollback_failed
 //! ```
 //! A new version takes over pod by pod, or proves itself in a second Deployment first (`strategy.rs`): `ways.rs` asks
-//! whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on, and
-//! `smoke.rs` asks a new pod whether it works.
+//! whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on. In
+//! every way, `needs.rs` looks beforehand whether the pods could start, and `smoke.rs` asks a new one whether it works.
 //!
 //! What fails in a rollout or its soak is put back where the environment wants that and there is something to put back
 //! (`back.rs`): a second write of the same deploy, with a marker of its own. A freeze (`config/freeze.rs`) holds a deploy in
@@ -30,7 +30,8 @@
 //! legal transitions as data; `wording.rs` holds every sentence.
 //!
 //! A migration (`migration.rs`, `migrate.rs`) goes the same way: its write is a Job, `rolling_out` is the time in which
-//! the Job runs, and it is no release. It can be stopped while it runs; what it had done by then stays.
+//! the Job runs, and it is no release. It can be stopped while it runs; what it had done by then stays. So
+//! can a version that proves itself: what runs was not touched.
 
 mod act;
 mod approval;
