@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
@@ -232,6 +233,28 @@ async fn green_that_fails_under_traffic_gives_it_back_to_blue() {
 }
 
 #[tokio::test]
+async fn a_switch_that_the_cluster_refuses_takes_green_away_again() {
+    let shop = open(CATALOGUE).await;
+    let maya = shop.maya().await;
+    let id = deploy(&shop, &maya, "v1.1.0", "blue-green").await;
+    // From now on she may change Deployments, and no Service.
+    let rules = json!([
+        {"apiGroups": ["", "apps", "autoscaling"], "resources": ["*"], "verbs": ["get", "list"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["*"]},
+    ]);
+    shop.staging.allow("maya", rules).await;
+    let bindings: Api<RoleBinding> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
+    bindings.delete("team", &DeleteParams::default()).await.unwrap();
+
+    shop.ends_as(id, "failed").await;
+    let why = detail(&shop, id).await["why"].as_str().unwrap().to_string();
+    assert!(why.starts_with("maya may not change Services in "), "{why}");
+    assert_eq!(leads_to(&shop.staging).await, "shop");
+    assert!(image(&shop.staging).await.ends_with(":v1.0.0"));
+    invariants_hold(&shop).await;
+}
+
+#[tokio::test]
 async fn what_somebody_changes_meanwhile_ends_the_try() {
     let shop = open(CATALOGUE).await;
     let maya = shop.maya().await;
@@ -292,8 +315,7 @@ async fn the_form_says_why_a_way_can_not_be_gone() {
 
     let rules = json!([{"apiGroups": ["", "apps", "autoscaling"], "resources": ["*"], "verbs": ["get", "list", "patch"]}]);
     shop.staging.allow("maya", rules).await;
-    let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> =
-        Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
     bindings.delete("team", &DeleteParams::default()).await.unwrap();
     until("the right is gone", async || {
         form("canary").await.contains("It needs the right to create deployments in").then_some(())

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::act::{self, Wrote};
 use super::deploy::{Deploy, Event, Progress, State};
-use super::step::{Note, Seen, Step, next_step, not_taken_away, refused};
+use super::step::{Note, Seen, Step, leaves_beside, next_step, not_taken_away, refused};
 use super::store::{self, NotRecorded};
 use super::wording;
 use super::{glass, look};
@@ -84,27 +84,38 @@ async fn look_once(app: &App, deploy: &mut Deploy) -> anyhow::Result<Claim> {
         Step::Wait { until, note } => {
             rest(app, deploy, (until - now).total(jiff::Unit::Second)?, note, &seen).await
         }
-        Step::TakeAway { then } => match act::take_away(app, deploy, &Lease { app, deploy }).await {
-            Ok(()) => record(app, deploy, then, &seen).await,
-            Err(refusal) if refusal.retryable() => {
-                let note = Note { sentence: refusal.sentence(), ..Note::default() };
-                rest(app, deploy, 1.0, note, &seen).await
-            }
-            Err(refusal) => {
-                let still_there = wording::still_there(&act::made_beside(deploy), &refusal.sentence());
-                record(app, deploy, not_taken_away(then, still_there), &seen).await
-            }
-        },
+        Step::TakeAway { then } => take_away(app, deploy, then, &seen).await,
         Step::Write => {
             match act::write(app, deploy, &seen, &Lease { app, deploy }).await {
                 Wrote::Done(event) => record(app, deploy, event, &seen).await,
-                Wrote::Refused(why) => record(app, deploy, refused(deploy, why), &seen).await,
+                Wrote::Refused(why) => {
+                    let event = refused(deploy, why);
+                    match leaves_beside(deploy, &seen.decisive, &event) {
+                        true => take_away(app, deploy, event, &seen).await,
+                        false => record(app, deploy, event, &seen).await,
+                    }
+                }
                 // It may have landed all the same: the next look finds the marker, or writes the same again.
                 Wrote::Unknown(why) => {
                     let note = Note { sentence: why, ..Note::default() };
                     rest(app, deploy, 1.0, note, &seen).await
                 }
             }
+        }
+    }
+}
+
+/// Takes away what the deploy made beside what runs, then writes down what happened, and whether it stayed.
+async fn take_away(app: &App, deploy: &mut Deploy, then: Event, seen: &look::Look) -> anyhow::Result<Claim> {
+    match act::take_away(app, deploy, &Lease { app, deploy }).await {
+        Ok(()) => record(app, deploy, then, seen).await,
+        Err(refusal) if refusal.retryable() => {
+            let note = Note { sentence: refusal.sentence(), ..Note::default() };
+            rest(app, deploy, 1.0, note, seen).await
+        }
+        Err(refusal) => {
+            let still_there = wording::still_there(&act::made_beside(deploy), &refusal.sentence());
+            record(app, deploy, not_taken_away(then, still_there), seen).await
         }
     }
 }

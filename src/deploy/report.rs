@@ -163,7 +163,9 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
         }
         At::RollbackFailed { why, failure, to } => {
             let title = format!("{why} {} could not be put back: {failure}", to.version);
-            (say("bad", "octagon-x", &title, wording::by_hand(&deploy.place, to)), began(happened))
+            let mut text = wording::by_hand(&deploy.place, to);
+            text.extend(wording::beside_by_hand(deploy));
+            (say("bad", "octagon-x", &title, text), began(happened))
         }
         At::RollingBack { why, to, .. } => {
             let title = format!("{why} {} is put back.", to.version);

@@ -94,9 +94,13 @@ pub fn next_step(deploy: &Deploy, seen: &Seen, now: Timestamp) -> Step {
 
 /// Whether what stands beside the workload has done its service with this event. Where the workload itself is broken by
 /// then, it goes on serving.
-fn leaves_beside(deploy: &Deploy, seen: &Seen, event: &Event) -> bool {
+pub fn leaves_beside(deploy: &Deploy, seen: &Seen, event: &Event) -> bool {
     match (&deploy.state, event) {
-        (State::Shifting { .. }, Event::Failed { .. } | Event::Superseded { .. }) => true,
+        // Until it is written, the workload is as it was.
+        (
+            State::Shifting { .. } | State::Applying { .. },
+            Event::Failed { .. } | Event::Superseded { .. },
+        ) => deploy.beside().is_some(),
         (
             State::RollingOut { .. } | State::Verifying { .. } | State::RollingBack { .. },
             Event::RolledOut { .. } | Event::Succeeded | Event::Superseded { .. } | Event::RolledBack,
@@ -552,6 +556,13 @@ mod tests {
         assert_eq!(fails(SeenBeside { status: Rollout::Failed("Too slow.".into()), ..well() }), "failed");
         assert_eq!(fails(SeenBeside { status: Rollout::Gone, ..well() }), "failed");
         assert_eq!(fails(SeenBeside { overtaken: true, ..well() }), "superseded");
+
+        let (promoted, _) = walk(beside(blue_green()), &well());
+        let no = Event::Failed { why: "No.".into(), reason: None };
+        assert!(leaves_beside(&promoted, &Seen::Landed(None), &no), "the write of the workload was refused");
+        assert!(matches!(step(&promoted, &Seen::Overtaken), Step::TakeAway { .. }));
+        let rolling = Deploy { state: promoted.state, ..samples::deploy() };
+        assert!(!leaves_beside(&rolling, &Seen::Landed(None), &no), "nothing stands beside it");
     }
 
     /// The deploy after what the step recorded.

@@ -668,6 +668,27 @@ pub fn pods_on_nodes(number: i32) -> String {
     format!("It runs {} now, one on each node.", pods(number))
 }
 
+/// And what still stands beside the workload then: it serves, so it is left alone until the workload is well.
+pub fn beside_by_hand(deploy: &Deploy) -> Option<String> {
+    let (change, namespace) = (deploy.action.change()?, &deploy.place.namespace);
+    let beside = change.strategy.beside()?;
+    let back = match (&change.strategy, &beside.was) {
+        (Strategy::BlueGreen { .. }, Some(was)) => {
+            let patch = serde_json::json!({"spec": {"selector": {&beside.label: was}}});
+            let services = beside.services.join(" service/");
+            format!(
+                "lead the traffic back: kubectl -n {namespace} patch service/{services} -p '{patch}', then "
+            )
+        }
+        _ => String::new(),
+    };
+    Some(format!(
+        " {} still serves beside it. Once the workload is well, {back}take it away: kubectl -n {namespace} delete \
+         deployment/{}",
+        beside.name, beside.name
+    ))
+}
+
 /// After a day nobody can tell an ended migration from one that never began.
 pub const NOBODY_KNOWS: &str = "It is not known whether it ran: the portal was away for too long. Look at the database, then ask again if needed.";
 
