@@ -99,13 +99,15 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout) -> Result<InboxPage
         note: String::new(),
         glass,
     });
+    let broken: Vec<Broken> = broken.collect();
+    let reviews = broken.iter().filter(|broken| broken.refused.is_none()).count();
     Ok(InboxPage {
-        lead: lead(&yours),
+        lead: lead(&yours, reviews),
         layout: layout.at(Nav::Approvals, &[("Approvals", "")]),
         yours,
         others,
         decided: deploy::decided(app, user).await?,
-        broken: broken.collect(),
+        broken,
         alert: None,
         now,
     })
@@ -123,14 +125,20 @@ pub async fn waiting(app: &App, user: &CurrentUser, now: Timestamp) -> Result<(V
     Ok((yours, others))
 }
 
-fn lead(yours: &[Ask]) -> String {
+fn lead(yours: &[Ask], reviews: usize) -> String {
     let soon = yours
         .first()
         .filter(|ask| ask.soon)
         .map(|ask| format!(" The first one {}.", ask.expires.to_lowercase()));
-    match yours.len() {
+    let waiting = match yours.len() {
+        0 if reviews > 0 => "Nothing waits for your approval.".into(),
         0 => "Nothing waits for you.".into(),
         1 => format!("1 waits for you.{}", soon.unwrap_or_default()),
         n => format!("{n} wait for you.{}", soon.unwrap_or_default()),
+    };
+    match reviews {
+        0 => waiting,
+        1 => format!("{waiting} 1 broken glass waits for your review."),
+        n => format!("{waiting} {n} broken glasses wait for your review."),
     }
 }
