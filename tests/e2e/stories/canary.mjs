@@ -6,8 +6,8 @@ import { about, expect, OUT, test } from '../lib/runner.mjs';
 import { agreeToTakeOver, pickVersion, ROLLOUT, sees, send } from '../lib/portal.mjs';
 
 const SERVICE = 'payment-gateway';
-// Other stories have deployed v1.1.0 by then.
-const NEW = 'v1.5.0';
+// Other stories have deployed v1.1.0 by then. Not the newest: it writes so much that nobody could look at its log.
+const NEW = 'v1.0.0';
 
 about('Canary');
 
