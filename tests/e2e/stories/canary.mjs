@@ -53,7 +53,7 @@ test('maya picks a canary, watches its share grow, and lets it go on', async (st
   expect(await stage.world.kubectl('-n', 'payments-staging', 'get', 'deployment', `${SERVICE}-canary`, '--ignore-not-found') === '', 'the canary is gone');
 }, { seconds: 240 });
 
-test('what somebody changes with kubectl is told of on the service’s page', async (stage) => {
+test('what somebody changes with kubectl after the canary is told of on the service’s page', async (stage) => {
   const { image } = (await stage.world.deployment('payments-staging', SERVICE)).spec.template.spec.containers[0];
   const [repository] = image.split(/[:@](?!.*\/)/);
   await stage.world.kubectl('-n', 'payments-staging', 'set', 'image', `deployment/${SERVICE}`, `${SERVICE}=${repository}:v1.1.0`);
