@@ -198,6 +198,11 @@ async fn green_gets_all_the_traffic_at_once_and_the_autoscaler_goes_with_it() {
     for words in ["Blue v1.0.0", "Green v1.1.0", "100 % of the traffic", "0 % of the traffic"] {
         assert!(page.contains(words), "{words} is missing: {page}");
     }
+    let pods: Api<Pod> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
+    let green = pods.list(&ListParams::default().labels("app=shop-green")).await.unwrap().items;
+    let log = maya.get("/services/shop/logs?env=staging").await.text;
+    let name = green[0].metadata.name.clone().unwrap();
+    assert!(log.contains(&name), "what {name} says is not among the logs of its service");
     // Load made the autoscaler enlarge green: what comes back must be as large.
     let three = Patch::Merge(json!({"spec": {"replicas": 3}}));
     deployments(&shop.staging).patch("shop-green", &PatchParams::default(), &three).await.unwrap();
@@ -312,6 +317,13 @@ async fn the_form_says_why_a_way_can_not_be_gone() {
         form("blue-green").await.contains("No Service sends traffic to shop, so there is nothing to switch.")
     );
     assert!(form("rolling").await.contains("The cluster accepts it"));
+    let fields =
+        [("version", "v1.1.0"), ("strategy", "big-bang"), ("take_over", "yes"), ("seen", ""), ("key", "")];
+    let odd = maya.post("/services/shop/staging/deploy", &fields).await;
+    assert_eq!(odd.status, 422);
+    assert!(
+        odd.text.contains("“big-bang” is no way to take over. Pick one of: rolling, blue-green, canary.")
+    );
 
     let rules = json!([{"apiGroups": ["", "apps", "autoscaling"], "resources": ["*"], "verbs": ["get", "list", "patch"]}]);
     shop.staging.allow("maya", rules).await;

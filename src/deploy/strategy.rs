@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::deploy::ImageChange;
 use crate::config::{CanaryStep, Pause, Strategy as Kind};
 use crate::kube::apply::{BESIDE_LABEL, DEPLOY_ANNOTATION, FIELD_MANAGER, RESTART_ANNOTATION};
+use crate::kube::beside::{self, CANARY, GREEN};
 use crate::kube::{WorkloadKind, WorkloadRef};
 
 /// As it is asked for and approved.
@@ -159,7 +160,7 @@ impl Around {
                 self.workload
             ));
         };
-        Ok(self.beside("green", key, other(was, "green")?, Some(was)))
+        Ok(self.beside(GREEN, key, other(was, GREEN)?, Some(was)))
     }
 
     /// Canary: a label that the workload selects by and its Services don't, so that they send traffic to both and neither
@@ -168,10 +169,10 @@ impl Around {
     pub fn canary(&self) -> Result<Beside, String> {
         let in_any = |key: &String| self.serving().any(|(_, selector)| selector.contains_key(key));
         if let Some((key, was)) = self.selector.iter().find(|(key, _)| !in_any(key)) {
-            return Ok(self.beside("canary", key, other(was, "canary")?, Some(was)));
+            return Ok(self.beside(CANARY, key, other(was, CANARY)?, Some(was)));
         }
         match &self.autoscaler {
-            None => Ok(self.beside("canary", TRACK_LABEL, "canary".into(), None)),
+            None => Ok(self.beside(CANARY, TRACK_LABEL, CANARY.into(), None)),
             Some(autoscaler) => Err(format!(
                 "The autoscaler {autoscaler} counts all pods that {} selects, and would count the canary’s too. Give the \
                  Deployment a label to select by that its Services leave out, or pick another way.",
@@ -185,7 +186,7 @@ impl Around {
 const TRACK_LABEL: &str = "pilothouse.dev/track";
 
 fn other(value: &str, suffix: &str) -> Result<String, String> {
-    let value = format!("{value}-{suffix}");
+    let value = beside::value(value, suffix);
     if value.len() > 63 {
         Err(format!("The label value {value} would be longer than 63 characters."))
     } else {
@@ -205,6 +206,8 @@ pub fn track(change: &ImageChange, beside: &Beside, namespace: &str, live: &Valu
         }
     }
     template["metadata"]["labels"][&beside.label] = json!(beside.value);
+    // Whoever reads the workload's logs finds these pods by it.
+    template["metadata"]["labels"][BESIDE_LABEL] = json!(change.workload);
     if let Some(annotations) = template["metadata"]["annotations"].as_object_mut() {
         annotations.retain(|key, _| key != DEPLOY_ANNOTATION && key != RESTART_ANNOTATION);
     }

@@ -15,6 +15,16 @@ use super::call::{self, Place};
 use super::refusal::Refusal;
 use kube::api::PatchParams;
 
+/// What a second Deployment is called by: behind the name of the workload, and behind the label that tells their pods apart.
+pub const GREEN: &str = "green";
+pub const CANARY: &str = "canary";
+pub const SUFFIXES: [&str; 2] = [GREEN, CANARY];
+
+/// The value of that label.
+pub fn value(own: &str, suffix: &str) -> String {
+    format!("{own}-{suffix}")
+}
+
 /// Makes it, or gives it another size. A Deployment of that name that belongs to somebody is left alone.
 pub async fn apply(
     user: &UserClient,

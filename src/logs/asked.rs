@@ -14,8 +14,8 @@ use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
 use crate::config::Environment;
-use crate::kube::logs::{Level, Place, Selection};
-use crate::kube::{self, CALL_TIMEOUT, Named, Target, UserClient, Wanted, WorkloadRef, workload};
+use crate::kube::logs::{Level, Place, Selection, Whose};
+use crate::kube::{self, CALL_TIMEOUT, Named, Target, UserClient, Wanted, WorkloadRef, beside, workload};
 use crate::web::Error;
 
 const SYNCED_WITHIN: Duration = Duration::from_secs(5);
@@ -198,12 +198,18 @@ async fn find(app: &App, client: &UserClient, target: &Target) -> Result<Workloa
     let selector = selector.filter(|selector| !selector.is_empty());
     let selector = selector.context("the workload's selector can't be written as a query")?;
     let (cluster, namespace) = (target.cluster.clone(), target.namespace.clone());
-    Ok(Workload::One(Place { cluster, namespace, selector }))
+    let own = live.selector().and_then(|selector| selector.match_labels.clone()).unwrap_or_default();
+    let whose = Some(Whose { workload: name, own });
+    Ok(Workload::One(Place { cluster, namespace, selector, whose }))
 }
 
-/// A selector as `kubectl -l` takes it. `None` if it holds an operator this portal does not know.
+/// A selector as `kubectl -l` takes it, with the pods that may stand beside the workload's own. `None` if it holds an
+/// operator this portal does not know.
 fn written(selector: &LabelSelector) -> Option<String> {
-    let equal = selector.match_labels.iter().flatten().map(|(key, value)| Some(format!("{key}={value}")));
+    let equal = selector.match_labels.iter().flatten().map(|(key, value)| {
+        let beside = beside::SUFFIXES.map(|suffix| beside::value(value, suffix)).join(",");
+        Some(format!("{key} in ({value},{beside})"))
+    });
     let others = selector.match_expressions.iter().flatten().map(|term| {
         let values = term.values.as_ref().map(|values| values.join(",")).unwrap_or_default();
         match term.operator.as_str() {
@@ -231,7 +237,10 @@ mod tests {
             ],
         }))
         .unwrap();
-        assert_eq!(written(&selector).unwrap(), "app=checkout,tier in (a,b),!canary");
+        assert_eq!(
+            written(&selector).unwrap(),
+            "app in (checkout,checkout-green,checkout-canary),tier in (a,b),!canary"
+        );
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use ::kube::api::ListParams;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -16,7 +15,7 @@ use super::wording;
 use crate::app::App;
 use crate::auth::{CurrentUser, Place, StreamDoor};
 use crate::kube::logs::{Found, Instance, Raw, ReadError, Start, instances, raw_lines};
-use crate::kube::{self, CALL_TIMEOUT, UserClient};
+use crate::kube::{self, UserClient};
 use crate::web::Error;
 
 /// Sent in pieces of about this size.
@@ -47,14 +46,12 @@ pub(super) async fn file(
 ) -> Result<Response, Error> {
     let seat = door.enter()?;
     let pods = client.api::<Pod>(&place.namespace);
-    let listed =
-        tokio::time::timeout(CALL_TIMEOUT, pods.list(&ListParams::default().labels(&place.selector))).await;
-    let Ok(Ok(listed)) = listed else {
+    let Ok(listed) = place.pods(client).await else {
         return Err(Error::Unavailable(wording::cluster_away(&place.cluster)));
     };
     let selection = asked.selection();
     let mut merged = Merged { sources: Vec::new(), notes: Vec::new(), _seat: seat };
-    for (instance, found) in listed.items.iter().flat_map(instances) {
+    for (instance, found) in listed.iter().flat_map(instances) {
         if selection.takes(&instance) && (!asked.previous || found == Found::Previous) {
             let start = Start::Since(app.clock.now() - asked.since.span());
             match raw_lines(&pods, &instance, found, start).await {

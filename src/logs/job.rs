@@ -57,6 +57,7 @@ pub async fn open(app: &App, user: &CurrentUser, id: DeployId) -> Result<JobLog>
         cluster: at.cluster.clone(),
         namespace: at.namespace.clone(),
         selector: job::selector(&name),
+        whose: None,
     };
     Ok(JobLog { deploy, place, client, target })
 }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 
 use super::asked::Asked;
 use super::wording;
+use crate::kube::UserClient;
 use crate::kube::logs::{
     Found, History, Instance, Level, Line, Marker, Place, Positions, ReadError, Start, Stop, history,
     instances, restart_reason,
 };
-use crate::kube::{CALL_TIMEOUT, UserClient};
 use crate::web::Error;
 
 /// How much is read and given back, the newest of it.
@@ -72,10 +72,10 @@ pub async fn load(
     bounds: &Bounds,
 ) -> Result<Loaded, Error> {
     let api = client.api::<Pod>(&place.namespace);
-    let pods = list(&api, place).await?;
+    let pods = list(client, place).await?;
     let mut read = read_all(&api, &wanted(&pods, asked), asked, bounds).await;
     // A log is asked for by name. If a container restarted meanwhile, its lines may be another run's: read again.
-    let after = list(&api, place).await?;
+    let after = list(client, place).await?;
     let stale: Vec<(Instance, Found)> =
         wanted(&after, asked).into_iter().filter(|now| !wanted(&pods, asked).contains(now)).collect();
     if !stale.is_empty() {
@@ -85,20 +85,18 @@ pub async fn load(
     Ok(merge(&after, read, asked, now, bounds))
 }
 
-async fn list(api: &Api<Pod>, place: &Place) -> Result<Vec<Pod>, Error> {
-    let parameters = ListParams::default().labels(&place.selector);
-    match tokio::time::timeout(CALL_TIMEOUT, api.list(&parameters)).await {
-        Ok(Ok(listed)) => {
-            let mut pods = listed.items;
+async fn list(client: &UserClient, place: &Place) -> Result<Vec<Pod>, Error> {
+    match place.pods(client).await {
+        Ok(mut pods) => {
             pods.sort_by_key(|pod| {
                 std::cmp::Reverse(pod.metadata.creation_timestamp.as_ref().map(|at| at.0))
             });
             Ok(pods)
         }
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+        Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
             Err(Error::Forbidden(format!("The cluster refuses: {}.", status.message)))
         }
-        Ok(Err(_)) | Err(_) => Err(Error::Unavailable(wording::cluster_away(&place.cluster))),
+        Err(_) => Err(Error::Unavailable(wording::cluster_away(&place.cluster))),
     }
 }
 

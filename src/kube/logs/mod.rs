@@ -27,4 +27,4 @@ pub use position::{OddPositions, Position, Positions};
 pub use read::{History, ReadError, Start, Stop, history, raw_lines};
 pub use text::{Span, Style};
 pub use upstream::Hub;
-pub use view::{Batch, Item, Marker, Place, Selection, View, ViewEnd};
+pub use view::{Batch, Item, Marker, Place, Selection, View, ViewEnd, Whose};

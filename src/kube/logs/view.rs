@@ -16,6 +16,7 @@ use super::line::Line;
 use super::position::{Position, Positions};
 use super::read::{History, ReadError, Start, Stop, history};
 use super::upstream::{Ending, Entry, Hub, Seat};
+use crate::kube::apply::BESIDE_LABEL;
 use crate::kube::{CALL_TIMEOUT, UserClient};
 
 /// Lines that came within this time stand in the order of their own times.
@@ -38,6 +39,41 @@ pub struct Place {
     pub namespace: String,
     /// As in `kubectl -l`.
     pub selector: String,
+    /// Which of them it is about, where the selector takes in more. None: all.
+    pub whose: Option<Whose>,
+}
+
+/// A workload, with what stands beside it while a new version proves itself (`kube/beside.rs`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    pub workload: String,
+    /// Labels of its own pods.
+    pub own: BTreeMap<String, String>,
+}
+
+impl Place {
+    /// The pods, as the person may list them.
+    pub async fn pods(&self, client: &UserClient) -> kube::Result<Vec<Pod>> {
+        let pods = client.api::<Pod>(&self.namespace);
+        let parameters = ListParams::default().labels(&self.selector);
+        let mut listed = match tokio::time::timeout(CALL_TIMEOUT, pods.list(&parameters)).await {
+            Ok(listed) => listed?.items,
+            Err(late) => return Err(kube::Error::Service(late.into())),
+        };
+        listed.retain(|pod| self.whose.as_ref().is_none_or(|whose| whose.takes(pod)));
+        Ok(listed)
+    }
+}
+
+impl Whose {
+    fn takes(&self, pod: &Pod) -> bool {
+        let labels = pod.metadata.labels.as_ref();
+        let label = |key: &str| labels.and_then(|labels| labels.get(key));
+        match label(BESIDE_LABEL) {
+            Some(workload) => *workload == self.workload,
+            None => self.own.iter().all(|(key, value)| label(key) == Some(value)),
+        }
+    }
 }
 
 /// Which of them to show; empty is all.
@@ -226,14 +262,8 @@ impl View {
     fn look_for_pods(&mut self) -> Result<(), ViewEnd> {
         match &mut self.listing {
             None if Instant::now() >= self.list_at => {
-                let pods = self.client.api::<Pod>(&self.place.namespace);
-                let parameters = ListParams::default().labels(&self.place.selector);
-                self.listing = Some(tokio::spawn(async move {
-                    match tokio::time::timeout(CALL_TIMEOUT, pods.list(&parameters)).await {
-                        Ok(listed) => listed.map(|listed| listed.items),
-                        Err(late) => Err(kube::Error::Service(late.into())),
-                    }
-                }));
+                let (place, client) = (self.place.clone(), self.client.clone());
+                self.listing = Some(tokio::spawn(async move { place.pods(&client).await }));
             }
             Some(task) if task.is_finished() => {
                 let listed = futures::FutureExt::now_or_never(task);
@@ -569,4 +599,26 @@ fn catch_up(
             _ => Err(ReadError::Broken("the container restarted meanwhile".into())),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_beside_belongs_to_its_workload_and_a_namesake_does_not() {
+        let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+        };
+        let whose = Whose { workload: "shop".into(), own: labels(&[("app", "shop")]) };
+        let takes = |pairs: &[(&str, &str)]| {
+            let mut pod = Pod::default();
+            pod.metadata.labels = Some(labels(pairs));
+            whose.takes(&pod)
+        };
+        assert!(takes(&[("app", "shop"), ("tier", "web")]));
+        assert!(takes(&[("app", "shop-green"), (BESIDE_LABEL, "shop")]));
+        assert!(!takes(&[("app", "shop-green")]), "another service that is called like this");
+        assert!(!takes(&[("app", "shop"), (BESIDE_LABEL, "other")]));
+    }
 }
