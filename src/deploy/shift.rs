@@ -15,6 +15,9 @@ use crate::kube::rollout::Rollout;
 /// What had all the traffic before stays at least as long: a switch back needs it warm.
 const KEEP_WARM: SignedDuration = SignedDuration::from_secs(30);
 
+/// Somebody's word wakes the engine at once; until then it only has to see what breaks.
+const UNTIL_A_HAND: SignedDuration = SignedDuration::from_secs(5);
+
 /// Where [`super::deploy::State::Shifting`] is.
 pub struct Shift<'a> {
     pub since: Timestamp,
@@ -115,7 +118,7 @@ fn pause(deploy: &Deploy, step: usize, now: Timestamp) -> Option<Timestamp> {
 
 fn holding(deploy: &Deploy, at: &Shift, seen: &SeenBeside, until: Option<Timestamp>, now: Timestamp) -> Step {
     let Some(until) = until else {
-        return Step::Wait { until: now + LOOK_AGAIN, note: Note::says(wording::WAITS_FOR_A_HAND) };
+        return Step::Wait { until: now + UNTIL_A_HAND, note: Note::says(wording::WAITS_FOR_A_HAND) };
     };
     if now < until || seen.status != Rollout::Done {
         return Step::Wait { until: soon(until, now), note: Note::says(wording::WATCHED_BESIDE) };
