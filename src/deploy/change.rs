@@ -13,10 +13,11 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::checks::{self, Check};
 use super::deploy::{Action, Place, Policy, ShownDiff, Size};
 use super::glass::{self, Glass};
 use super::migrate;
-use super::plan::{self, Check, Found, Wish};
+use super::plan::{self, Found, Wish};
 use super::request::{GlassForm, find as find_target};
 use super::store::{self, Release};
 use super::submit::{Answer, Ask, asked_before, submit};
@@ -358,10 +359,10 @@ impl Draft {
         let answer = access::review(app, user, &self.place.cluster, wanted).await?;
         let verb = subresource.unwrap_or(verb);
         self.checks.push(if answer.allowed {
-            Check::ok("You may do this here", plan::granted_by(&answer.reason))
+            Check::ok("You may do this here", checks::granted_by(&answer.reason))
         } else {
             let detail = format!("It needs the right to {verb} {resource} in {namespace}.");
-            Check::bad("You may not do this here", detail, Some(plan::who_grants(app, &self.place.team)))
+            Check::bad("You may not do this here", detail, Some(checks::who_grants(app, &self.place.team)))
         });
         Ok(())
     }
@@ -486,7 +487,7 @@ impl Draft {
             Size::Autoscaler { max, .. } => *max,
         };
         let namespace = self.place.namespace.as_str();
-        self.checks.extend(plan::room(live, most - replicas, quotas, limits, namespace));
+        self.checks.extend(checks::room(live, most - replicas, quotas, limits, namespace));
     }
 
     fn budgets(&mut self, budgets: &[PodDisruptionBudget], live: &LiveWorkload, to: Option<&Size>) {

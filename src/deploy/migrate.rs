@@ -5,9 +5,10 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
 use super::change::{Draft, Fields, Input};
+use super::checks::{self, Check};
 use super::deploy::{Action, ShownDiff};
 use super::migration::{self, Migration};
-use super::plan::{self, Check, Found};
+use super::plan::{self, Found};
 use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::catalogue::{Migration as Declared, Service};
@@ -74,7 +75,7 @@ pub(super) async fn fill(
     if typed.is_some() && image.image != runs {
         let digest = image.digest.as_deref();
         let (place, policy) = (&draft.place, &draft.policy);
-        let check = plan::requirement(app, place, policy, &image.version, digest, draft.checked).await?;
+        let check = checks::requirement(app, place, policy, &image.version, digest, draft.checked).await?;
         draft.checks.extend(check);
     }
     let namespace = draft.place.namespace.clone();
@@ -97,8 +98,8 @@ pub(super) async fn fill(
     }
     let glass = input.glass.is_some();
     ask_cluster(draft, app, user, environment, &migration, glass).await?;
-    draft.checks.extend(plan::frozen(environment, draft.checked).filter(|_| !glass));
-    draft.checks.extend(plan::queue(app, &draft.place).await?);
+    draft.checks.extend(checks::frozen(environment, draft.checked).filter(|_| !glass));
+    draft.checks.extend(checks::queue(app, &draft.place).await?);
     draft.action = Some(Action::Migrate(migration));
     Ok(())
 }
@@ -135,7 +136,7 @@ async fn image(
         Some(version) => plan::reference(&running.name(), version)
             .map_err(|why| odd(version, format!("{why} Give a tag such as v1.2.3, or a whole reference.")))?,
     };
-    let (digest, checks) = plan::resolve(app, &reference, environment).await?;
+    let (digest, checks) = checks::resolve(app, &reference, environment).await?;
     let image =
         digest.as_ref().map_or(reference.to_string(), |digest| reference.with_digest(digest).to_string());
     let image = Image {
@@ -176,7 +177,7 @@ async fn ask_cluster(
             Check::bad("The cluster refuses the Job", refusal.sentence(), help)
         }
     });
-    draft.checks.push(plan::would_start(pod, &platform));
+    draft.checks.push(checks::would_start(pod, &platform));
     draft.shown = vec![shown(migration, &migration.job)];
     Ok(())
 }

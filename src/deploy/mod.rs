@@ -1,7 +1,7 @@
 //! Deploys: asking for a change, deciding on it, carrying it out, watching it.
 //!
 //! A person fills in a form (`request.rs`; `change.rs` for restart, scale, roll back and migrate). `plan.rs` finds out what
-//! would happen and what refuses it, as that person. `submit.rs` stores the request in one transaction. Where the
+//! would happen and what refuses it, as that person (each check a line of `checks.rs`). `submit.rs` stores the request in one transaction. Where the
 //! environment asks for it, others decide (`inbox.rs`, `approval.rs`, rules in `gates.rs`). From there the engine
 //! carries it (`engine.rs`): it looks (`look.rs`), decides (`step.rs`, pure), writes to the cluster as the person
 //! (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
@@ -38,6 +38,7 @@ mod approval;
 mod back;
 mod cancellation;
 mod change;
+mod checks;
 mod confirm;
 mod counts;
 #[expect(clippy::module_inception, reason = "the noun of this slice")]
@@ -72,6 +73,7 @@ mod wording;
 pub use approval::{Decision, take as take_decision};
 pub use cancellation::withdraw;
 pub use change::{Form as ChangeForm, Input as ChangeInput, ask as ask_for_change};
+pub use checks::{Check, who_grants};
 pub use counts::Counts;
 pub use deploy::{Action, Deploy, DeployId, Digest, Event, Size, State};
 pub use engine::run as run_engine;
@@ -81,7 +83,7 @@ pub use inbox::{Ask, Decided, decided, waiting, waiting_deploys};
 pub use list::{Which, numbers};
 pub use migration::Migration;
 pub use pages::{DeployPages, Moves, run as run_pages};
-pub use plan::{Check, Plan, Rest, Wish, plan, version_of, who_grants};
+pub use plan::{Plan, Rest, Wish, plan, version_of};
 pub use promotion::go_on;
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};

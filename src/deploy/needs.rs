@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use serde_json::Value;
 
-use super::plan::Check;
+use super::checks::Check;
 use super::wording;
 use crate::kube::{CALL_TIMEOUT, Refusal, UserClient};
 

@@ -110,6 +110,11 @@ impl Choice {
         typed.or(self.version.as_deref())
     }
 
+    /// A way that nobody knows: kept apart, because falling back to another one would deploy otherwise than was asked.
+    fn odd_way(&self) -> Option<&str> {
+        self.strategy.as_deref().filter(|name| Kind::named(name).is_none())
+    }
+
     /// None: as the environment has it.
     fn way(&self) -> Option<Kind> {
         self.strategy.as_deref().and_then(Kind::named)
@@ -155,6 +160,14 @@ pub async fn request(
     let catalogue = app.catalogue.load();
     let (service, environment) = find(&app, &user, catalogue.service(&name), &environment).await?;
 
+    if let Some(odd) = choice.odd_way() {
+        let problem = Problem { field: "strategy", sentence: super::wording::no_such_way(odd) };
+        let wish = Wish { version: choice.version(), ..Wish::default() };
+        let mut plan = plan(&app, &user, service, environment, &wish).await?;
+        plan.offer(&app, service).await?;
+        let page = page(&app, &user, layout, service, plan, &choice, vec![problem])?;
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
     let wanted = Wanted {
         version: choice.version(),
         take_over: choice.take_over.is_some(),
@@ -366,7 +379,7 @@ fn lead(plan: &Plan) -> String {
     let environment = &plan.place.environment;
     let runs = match plan.running.as_str() {
         "" => format!("Nothing runs in {environment}."),
-        version => format!("{} runs {version}.", super::plan::capitalised(environment)),
+        version => format!("{} runs {version}.", super::checks::capitalised(environment)),
     };
     match plan.policy.approvals {
         0 => runs,

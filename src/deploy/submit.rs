@@ -1,9 +1,9 @@
 //! Asking for a change: one transaction inserts the deploy, its first events and the audit row. From the moment it
 //! commits, the change is the engine's to carry out, whatever happens to this process.
 
+use super::checks::Check;
 use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
 use super::glass::{self, Unapproved};
-use super::plan::Check;
 use super::store::{self, NewDeploy};
 use super::wording;
 use crate::app::App;

@@ -6,8 +6,9 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, Service};
 use kube::api::ListParams;
 
+use super::checks::{self, Check};
 use super::deploy::{ImageChange, Place};
-use super::plan::{self, Check, Found, Wish};
+use super::plan::{self, Found, Wish};
 use super::strategy::{self, Around, Beside, Strategy};
 use super::wording;
 use crate::app::App;
@@ -85,7 +86,7 @@ pub(super) async fn find(
             quotas.map(|list| list.items).unwrap_or_default(),
             limits.map(|list| list.items).unwrap_or_default(),
         );
-        checks.extend(plan::room(
+        checks.extend(checks::room(
             &LiveWorkload::Deployment(live.clone()),
             most,
             &quotas,
@@ -177,7 +178,7 @@ async fn rights(here: &Here<'_>, kind: Kind, beside: &Beside) -> Result<Vec<Chec
         let wanted = Wanted { verb, group, resource, subresource: None, namespace, name: None };
         if !access::review(app, user, &place.cluster, wanted).await?.allowed {
             let detail = format!("It needs the right to {verb} {resource} in {namespace}.");
-            let help = plan::who_grants(app, &place.team);
+            let help = checks::who_grants(app, &place.team);
             return Ok(vec![Check::bad(wording::not_this_way(kind), detail, Some(help))]);
         }
     }

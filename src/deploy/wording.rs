@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::checks::{Check, capitalised};
 use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
 use super::gates::{Moved, Refusal};
 use super::glass::{BrokenGlass, Unapproved};
-use super::plan::{Check, capitalised};
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
@@ -494,6 +494,12 @@ pub fn shares(state: &State, new: Option<u8>) -> [String; 2] {
         (false, Some(new)) => [100 - new.min(100), new].map(|share| format!("{share} % of the traffic")),
         _ => [String::new(), String::new()],
     }
+}
+
+/// What came in place of one of the ways.
+pub fn no_such_way(odd: &str) -> String {
+    let ways = Kind::ALL.map(Kind::name).join(", ");
+    format!("“{odd}” is no way to take over. Pick one of: {ways}.")
 }
 
 /// One of the ways, on a tile of the form: name and what it does.
