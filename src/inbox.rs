@@ -125,6 +125,12 @@ pub async fn waiting(app: &App, user: &CurrentUser, now: Timestamp) -> Result<(V
     Ok((yours, others))
 }
 
+/// How many broken glasses this person can sign off.
+pub async fn to_sign_off(app: &App, user: &CurrentUser) -> Result<usize> {
+    let broken = deploy::glass::to_review(app, user).await?;
+    Ok(broken.iter().filter(|glass| glass.may_sign_off(user).is_ok()).count())
+}
+
 fn lead(yours: &[Ask], reviews: usize) -> String {
     let soon = yours
         .first()
@@ -138,7 +144,6 @@ fn lead(yours: &[Ask], reviews: usize) -> String {
     };
     match reviews {
         0 => waiting,
-        1 => format!("{waiting} 1 broken glass waits for your review."),
-        n => format!("{waiting} {n} broken glasses wait for your review."),
+        reviews => format!("{waiting} {}.", deploy::broken_glasses(reviews)),
     }
 }

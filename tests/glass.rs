@@ -100,6 +100,7 @@ async fn who_may_goes_ahead_without_approval_and_in_a_freeze_and_answers_for_it_
         "{home}"
     );
     assert!(shop.world.as_("nina").await.get("/").await.text.contains("Ravi Sharma broke the glass"));
+    assert!(home.contains("1 broken glass waits for your review."), "{home}");
     assert!(!maya.get("/").await.text.contains("broke the glass"));
     assert!(!ravi.get("/").await.text.contains("Ravi Sharma broke the glass"));
     omar.post("/notices/read", &[("shown", &hidden(&home, "shown"))]).await;
@@ -122,6 +123,7 @@ async fn who_may_goes_ahead_without_approval_and_in_a_freeze_and_answers_for_it_
     assert!(mute.status == 422 && mute.text.contains("Say what you found."), "{}", mute.text);
     assert_eq!(omar.post(&path, &[("note", "It was needed.")]).await.status, 303);
     assert!(!omar.get("/approvals").await.text.contains("Broken glass, to be reviewed"));
+    assert!(!omar.get("/").await.text.contains("waits for your review"));
     let again = omar.post(&path, &[("note", "It was needed.")]).await;
     assert!(again.text.contains("Omar Haddad has signed this off already."), "{}", again.text);
 

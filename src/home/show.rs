@@ -36,6 +36,8 @@ struct HomePage {
     greeting: String,
     lead: String,
     waiting: Vec<Ask>,
+    /// Broken glasses that this person can sign off.
+    reviews: usize,
     notices: Vec<Notice>,
     mine: Vec<Mine>,
     /// "staging, production", or how many services are not shown.
@@ -77,7 +79,8 @@ pub async fn home(State(app): State<App>, user: CurrentUser, layout: Layout) -> 
     let (waiting, _) = inbox::waiting(&app, &user, now).await?;
     let mut mine = mine(&app, &user, &own, now).await?;
     let health: Vec<Health> = mine.iter().map(|row| row.health).collect();
-    let lead = wording::lead(&health, waiting.len());
+    let reviews = inbox::to_sign_off(&app, &user).await?;
+    let lead = wording::lead(&health, waiting.len(), reviews);
     mine.sort_by_key(|row| (row.health == Health::Missing, row.health));
     let all = mine.len();
     mine.truncate(SERVICES);
@@ -87,6 +90,7 @@ pub async fn home(State(app): State<App>, user: CurrentUser, layout: Layout) -> 
         greeting: wording::greeting(hour, &user.name),
         lead,
         waiting: waiting.into_iter().take(WAITING).collect(),
+        reviews,
         notices: notices::unread(&app.db, &user).await?,
         mine_end: if all > mine.len() { format!("All {all}") } else { columns(&app) },
         all_mine: if all > mine.len() { team_filter(&layout.teams) } else { String::new() },

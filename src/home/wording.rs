@@ -1,5 +1,6 @@
 //! Every sentence of the home page.
 
+use crate::deploy::broken_glasses;
 use crate::kube::Health;
 
 /// By the hour of the portal's own time zone.
@@ -14,8 +15,13 @@ pub fn greeting(hour: i8, name: &str) -> String {
 }
 
 /// How the person's services are, then what waits: "One of your 5 services is degraded. 3 approvals wait for you."
-pub fn lead(health: &[Health], waiting: usize) -> String {
-    format!("{} {}", services(health), approvals(waiting))
+pub fn lead(health: &[Health], waiting: usize, reviews: usize) -> String {
+    let waits = match (waiting, reviews) {
+        (waiting, 0) => approvals(waiting),
+        (0, reviews) => format!("{}.", broken_glasses(reviews)),
+        (waiting, reviews) => format!("{} {}.", approvals(waiting), broken_glasses(reviews)),
+    };
+    format!("{} {waits}", services(health))
 }
 
 fn services(health: &[Health]) -> String {
@@ -61,19 +67,23 @@ mod tests {
     fn one_sentence_counts() {
         use Health::{Degraded, Healthy, Missing, Unknown};
         let five = [Degraded, Healthy, Healthy, Healthy, Healthy];
-        assert_eq!(lead(&five, 3), "One of your 5 services is degraded. 3 approvals wait for you.");
+        assert_eq!(lead(&five, 3, 0), "One of your 5 services is degraded. 3 approvals wait for you.");
         assert_eq!(
-            lead(&[Healthy, Healthy, Missing], 1),
+            lead(&[Healthy, Healthy, Missing], 1, 0),
             "All 2 services of yours that run are fine. 1 approval waits for you."
         );
-        assert_eq!(lead(&[Unknown, Unknown], 0), "Your services don’t report. Nothing waits for you.");
+        assert_eq!(lead(&[Unknown, Unknown], 0, 0), "Your services don’t report. Nothing waits for you.");
         assert_eq!(
-            lead(&[Unknown, Healthy], 0),
+            lead(&[Unknown, Healthy], 0, 0),
             "1 of your 2 services does not report. Nothing waits for you."
         );
-        assert_eq!(lead(&[], 0), "Your groups own no services. Nothing waits for you.");
+        let reviewed = lead(&[Healthy], 0, 1);
+        assert_eq!(reviewed, "Your service is fine. 1 broken glass waits for your review.");
+        let both = lead(&[Healthy], 1, 2);
+        assert!(both.ends_with("1 approval waits for you. 2 broken glasses wait for your review."), "{both}");
+        assert_eq!(lead(&[], 0, 0), "Your groups own no services. Nothing waits for you.");
         assert_eq!(
-            lead(&[Missing], 0),
+            lead(&[Missing], 0, 0),
             "None of your services runs where you may look. Nothing waits for you."
         );
     }
