@@ -1,7 +1,9 @@
 // What every page has to be: accessible, no wider than its screen, light, usable by keyboard alone.
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
-import { expect } from './runner.mjs';
+import path from 'node:path';
+import { visit } from './browser.mjs';
+import { expect, OUT } from './runner.mjs';
 
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
@@ -25,6 +27,21 @@ export const expectNoSidewaysScroll = async (page, what) => {
     return { wide: document.documentElement.scrollWidth, screen, culprits: culprits.slice(0, 5).map((el) => el.outerHTML.slice(0, 160)) };
   });
   expect(wide <= screen, `${what} is ${wide} px wide on a screen of ${screen}`, culprits);
+};
+
+/** Light and dark, wide and on a phone: the same page, for the same person; pictures of it are kept for whoever looks. */
+export const looksRight = async (stage, who, address, what) => {
+  for (const phone of [false, true]) {
+    const page = await stage.as(who, { phone });
+    await visit(page, address);
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: path.join(OUT, `${what}${phone ? '-phone' : ''}-${colorScheme}.png`), fullPage: true, animations: 'disabled' });
+      await expectAccessible(page, what);
+    }
+    await expectNoSidewaysScroll(page, what);
+    await page.context().close();
+  }
 };
 
 /** Bytes over the wire of the first visit, nothing cached. Streams don't end and are not part of the page. */

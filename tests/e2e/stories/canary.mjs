@@ -1,30 +1,14 @@
 // A new version that proves itself first, and what the pages look like when something is not as it was left.
-import path from 'node:path';
 import { visit } from '../lib/browser.mjs';
-import { expectAccessible, expectNoSidewaysScroll } from '../lib/checks.mjs';
-import { about, expect, OUT, test } from '../lib/runner.mjs';
+import { looksRight } from '../lib/checks.mjs';
+import { about, expect, test } from '../lib/runner.mjs';
 import { agreeToTakeOver, pickVersion, ROLLOUT, sees, send } from '../lib/portal.mjs';
 
 const SERVICE = 'payment-gateway';
 // Other stories have deployed v1.1.0 by then. Not the newest: it writes so much that nobody could look at its log.
 const NEW = 'v1.0.0';
 
-about('Canary');
-
-/** Light and dark, wide and on a phone: the same page, for the same person. */
-const looksRight = async (stage, who, address, what) => {
-  for (const phone of [false, true]) {
-    const page = await stage.as(who, { phone });
-    await visit(page, address);
-    for (const colorScheme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: path.join(OUT, `${what}${phone ? '-phone' : ''}-${colorScheme}.png`), fullPage: true, animations: 'disabled' });
-      await expectAccessible(page, what);
-    }
-    await expectNoSidewaysScroll(page, what);
-    await page.context().close();
-  }
-};
+about('Canary and blue-green');
 
 test('maya picks a canary, watches its share grow, and lets it go on', async (stage) => {
   const page = await stage.as('maya');
@@ -53,14 +37,30 @@ test('maya picks a canary, watches its share grow, and lets it go on', async (st
   expect(await stage.world.kubectl('-n', 'payments-staging', 'get', 'deployment', `${SERVICE}-canary`, '--ignore-not-found') === '', 'the canary is gone');
 }, { seconds: 240 });
 
+test('blue-green: green gets all the traffic while what ran stands by', async (stage) => {
+  const page = await stage.as('maya');
+  await visit(page, `/services/${SERVICE}/staging/deploy?version=v1.1.0&strategy=blue-green`);
+  const takeOver = page.getByRole('checkbox', { name: /^Take the image field over/ });
+  if (await takeOver.count()) await agreeToTakeOver(page);
+  await page.getByText(`${SERVICE}-green would stand beside it`).waitFor();
+  const address = await send(page);
+  const rollout = page.getByRole('region', { name: 'Rollout' });
+  await rollout.getByText('100 % of the traffic').waitFor({ timeout: ROLLOUT });
+  await rollout.getByRole('heading', { name: /^Blue v1\.0\.0/ }).waitFor();
+  await rollout.getByRole('heading', { name: /^Green v1\.1\.0/ }).waitFor();
+  await looksRight(stage, 'maya', address, 'blue-green');
+  await sees(page, 'Done');
+  expect(await stage.world.kubectl('-n', 'payments-staging', 'get', 'deployment', `${SERVICE}-green`, '--ignore-not-found') === '', 'green is gone');
+}, { seconds: 240 });
+
 test('what somebody changes with kubectl after the canary is told of on the service’s page', async (stage) => {
   const { image } = (await stage.world.deployment('payments-staging', SERVICE)).spec.template.spec.containers[0];
   const [repository] = image.split(/[:@](?!.*\/)/);
-  await stage.world.kubectl('-n', 'payments-staging', 'set', 'image', `deployment/${SERVICE}`, `${SERVICE}=${repository}:v1.1.0`);
+  await stage.world.kubectl('-n', 'payments-staging', 'set', 'image', `deployment/${SERVICE}`, `${SERVICE}=${repository}:v1.0.0`);
   const page = await stage.as('maya');
   await visit(page, `/services/${SERVICE}`);
-  await page.getByRole('link', { name: `Restore ${NEW}` }).waitFor({ timeout: ROLLOUT }).catch(async () => { await page.reload(); await page.getByRole('link', { name: `Restore ${NEW}` }).waitFor(); });
+  await page.getByRole('link', { name: 'Restore v1.1.0' }).waitFor({ timeout: ROLLOUT }).catch(async () => { await page.reload(); await page.getByRole('link', { name: 'Restore v1.1.0' }).waitFor(); });
   await looksRight(stage, 'maya', `/services/${SERVICE}`, 'service-drift');
-  await page.getByRole('link', { name: `Restore ${NEW}` }).click();
+  await page.getByRole('link', { name: 'Restore v1.1.0' }).click();
   await page.getByRole('heading', { name: /^Roll back/ }).waitFor();
 }, { seconds: 180 });

@@ -1,0 +1,42 @@
+// Three in the morning: nobody is awake to approve. Nina goes ahead, and in the morning omar looks into it.
+import { visit } from '../lib/browser.mjs';
+import { looksRight } from '../lib/checks.mjs';
+import { about, expect, test } from '../lib/runner.mjs';
+import { sees } from '../lib/portal.mjs';
+
+const SERVICE = 'payment-gateway';
+
+about('Broken glass');
+
+test('nina deploys to production without an approval, and says why', async (stage) => {
+  const { image } = (await stage.world.deployment('payments-production', SERVICE)).spec.template.spec.containers[0];
+  const version = image.includes(':v1.1.0') ? 'v1.0.0' : 'v1.1.0';   // staging has run both by now
+  const form = `/services/${SERVICE}/production/deploy?version=${version}&take_over=yes`;
+  const page = await stage.as('nina');
+  await looksRight(stage, 'nina', form, 'deploy-form-glass');
+  await visit(page, form);
+  const now = page.getByRole('region', { name: 'Break the glass' }).getByRole('button', { name: /without approval$/ });
+  await now.click();
+  await page.getByText(/^Say why it can’t wait/).first().waitFor();
+  await page.getByRole('textbox', { name: /^Reason/ }).fill('Its connections hang since 03:02, nobody can pay');
+  const typed = page.getByRole('textbox', { name: 'Type the service’s name to confirm' });
+  if (await typed.count()) await typed.fill(SERVICE);
+  await now.click();
+  await page.waitForURL(/\/deploys\/\d+$/);
+  await page.getByText(/^Nina .* broke the glass: nobody approved this\.$/).waitFor();
+  await sees(page, 'Done');
+  await looksRight(stage, 'nina', new URL(page.url()).pathname, 'deployment-glass');
+}, { seconds: 180 });
+
+test('omar is told at home, looks into it, and signs it off', async (stage) => {
+  const page = await stage.as('omar');
+  await visit(page, '/');
+  await looksRight(stage, 'omar', '/', 'home-glass');
+  await page.getByRole('link', { name: '1 broken glass waits for your review' }).click();
+  await page.getByRole('heading', { name: 'Broken glass, to be reviewed' }).waitFor();
+  await looksRight(stage, 'omar', '/approvals', 'approvals-glass');
+  await page.getByRole('textbox', { name: 'What you found' }).fill('The connection pool was exhausted; the limit is raised');
+  await page.getByRole('button', { name: /^Sign off/ }).click();
+  await page.waitForURL((url) => url.pathname === '/approvals');
+  expect(await page.getByRole('button', { name: /^Sign off/ }).count() === 0, 'nothing is left to sign off');
+});
