@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::deploy::{Counts, DeployPages};
 use crate::kube::{Clusters, Watch};
 use crate::logs::Logs;
+use crate::prometheus::Prometheus;
 use crate::registry::Registry;
 
 pub type App = Arc<AppState>;
@@ -30,6 +31,7 @@ pub struct AppState {
     /// What the portal itself sees of each cluster, by name.
     pub watches: BTreeMap<String, Arc<Watch>>,
     pub registry: Registry,
+    pub prometheus: Prometheus,
     pub logs: Logs,
     pub catalogue: ArcSwap<Catalogue>,
     pub pages: catalogue::Pages,

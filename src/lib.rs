@@ -10,6 +10,7 @@
 //! | auth | [`auth`]: sign-in, sessions, who is asking, what a cluster lets them do |
 //! | kube | [`kube`]: acting as a person, watching as the portal |
 //! | registry | [`registry`]: versions of an image and the bytes behind them |
+//! | prometheus | [`prometheus`]: one number about how requests go |
 //! | slices | [`catalogue`] [`deploy`] [`grants`]: rights for a while, [`guard`]: the cluster demands approvals too, [`inbox`]: what waits for approval, [`notices`]: what people are told, [`logs`] [`home`] [`audit`] |
 //! | api | [`api`]: the slices for programs, and the OpenAPI document of it |
 //! | outside | [`server`] [`metrics`] [`demo`]: the sample world's identity provider |
@@ -66,6 +67,7 @@ pub mod kube;
 pub mod logs;
 pub mod metrics;
 pub mod notices;
+pub mod prometheus;
 pub mod queue;
 pub mod registry;
 pub mod server;
@@ -88,6 +90,7 @@ mod tests {
         ("auth", &["app", "config", "events", "kube", "web"]),
         ("kube", &["auth", "catalogue", "config"]), // which workload is a service's
         ("registry", &["config"]),
+        ("prometheus", &["config"]),
         ("catalogue", &["app", "auth", "config", "db", "deploy", "kube", "web"]),
         ("notices", &["app", "auth", "web"]),
         (

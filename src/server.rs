@@ -29,6 +29,7 @@ use crate::auth::{self, CiIssuers, Provider};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::kube::{Clusters, Watch};
+use crate::prometheus::Prometheus;
 use crate::registry::Registry;
 use crate::web::{self, Access, Error, Route, Routes};
 use crate::{api, audit, catalogue, db, deploy, grants, guard, home, inbox, logs, metrics, notices};
@@ -92,6 +93,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
     set_right(&db, &clock).await?;
     let clusters = Clusters::connect(&config.clusters).await?;
     let registry = Registry::new(&config.registry)?;
+    let prometheus = Prometheus::new(&config.clusters)?;
     let provider = Provider::new(&config)?;
     let ci_issuers = CiIssuers::new()?;
     let shutdown = CancellationToken::new();
@@ -107,6 +109,7 @@ pub async fn build(config: Config, clock: Clock) -> anyhow::Result<App> {
         clusters,
         watches,
         registry,
+        prometheus,
         logs: Default::default(),
         catalogue: Default::default(),
         pages: Default::default(),

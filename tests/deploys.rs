@@ -88,7 +88,7 @@ impl Shop {
     }
 
     /// The number of the deploy, or the refused page.
-    async fn ask(&self, who: &Browser, environment: &str, version: &str, key: &str) -> String {
+    pub async fn ask(&self, who: &Browser, environment: &str, version: &str, key: &str) -> String {
         let path = format!("/services/shop/{environment}/deploy");
         let form = who.get(&format!("{path}?version={version}&take_over=yes")).await;
         let seen = hidden(&form.text, "seen");

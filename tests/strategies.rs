@@ -90,7 +90,7 @@ async fn share(shop: &Shop, id: i64) -> Option<i64> {
     progress?["share"].as_i64()
 }
 
-async fn waits_for_a_hand(shop: &Shop, id: i64) {
+pub async fn waits_for_a_hand(shop: &Shop, id: i64) {
     until("it waits for a hand", async || {
         let detail = detail(shop, id).await;
         (detail["stage"]["is"] == "holding" && detail["stage"]["until"].is_null()).then_some(())

@@ -5,6 +5,7 @@ use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::environment::default_deadline;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../pilothouse.example.toml");
@@ -35,7 +36,9 @@ fn every_key_is_in_it() {
         ("catalogue", keys::<Catalogue>()),
         ("registry", keys::<Registry>()),
         ("cluster", keys::<Cluster>()),
+        ("cluster.prometheus", keys::<Prometheus>()),
         ("environment", keys::<Environment>()),
+        ("environment.errors", keys::<Errors>()),
         ("environment.guard", keys::<Guard>()),
         ("environment.freeze", keys::<Freeze>()),
         ("machine", keys::<Machine>()),

@@ -338,7 +338,13 @@ pub enum Stage {
     /// Its pods start.
     Starting { written: Written },
     /// They are ready, and watched until then. None: until a person says to go on.
-    Holding { written: Written, until: Option<Timestamp> },
+    Holding {
+        written: Written,
+        until: Option<Timestamp>,
+        /// A person said so: nothing more is waited for.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_hand: bool,
+    },
     /// Blue-green: it has all the traffic, and is watched until then.
     Switched { written: Written, until: Timestamp },
 }
@@ -516,6 +522,10 @@ pub enum Event {
     BesideReady {
         until: Option<Timestamp>,
     },
+    /// The pause is over, and nobody can say whether requests fail: a person has to look.
+    Unmeasured {
+        why: String,
+    },
     /// A person says to go on.
     WentOn,
     /// On to this step of a canary, or the same step once more because the workload grew.
@@ -588,7 +598,16 @@ pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option
         Event::BesideReady { until } => {
             let to = |stage: &Stage| match stage {
                 Stage::Starting { written } => {
-                    Some(Stage::Holding { written: written.clone(), until: *until })
+                    Some(Stage::Holding { written: written.clone(), until: *until, by_hand: false })
+                }
+                _ => None,
+            };
+            return staged(state, at, to);
+        }
+        Event::Unmeasured { .. } => {
+            let to = |stage: &Stage| match stage {
+                Stage::Holding { written, until: Some(_), by_hand: false } => {
+                    Some(Stage::Holding { written: written.clone(), until: None, by_hand: false })
                 }
                 _ => None,
             };
@@ -596,8 +615,8 @@ pub fn apply(state: &State, event: &Event, actor: &str, at: Timestamp) -> Option
         }
         Event::WentOn => {
             let to = |stage: &Stage| match stage {
-                Stage::Holding { written, until: None } => {
-                    Some(Stage::Holding { written: written.clone(), until: Some(at) })
+                Stage::Holding { written, until: None, .. } => {
+                    Some(Stage::Holding { written: written.clone(), until: Some(at), by_hand: true })
                 }
                 _ => None,
             };

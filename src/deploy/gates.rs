@@ -458,7 +458,7 @@ mod tests {
             state: State::Shifting { since: now(), step: 0, stage, stopped_by: None },
             ..deploy()
         };
-        let waits = of(Stage::Holding { written: written.clone(), until: None });
+        let waits = of(Stage::Holding { written: written.clone(), until: None, by_hand: false });
         assert_eq!(may_promote(&person(MAYA), &waits), Ok(()));
         assert_eq!(may_promote(&person(OMAR), &waits), Ok(()));
         assert!(matches!(may_promote(&person(NINA), &waits), Err(Refusal::NotYoursToPromote(_))));

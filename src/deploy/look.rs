@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress, Stage, State, Written};
+use super::errors::Errors;
 use super::gates::{Facts, may_break_glass, may_execute};
 use super::shift::SeenBeside;
 use super::step::{Note, Seen};
-use super::strategy::{self, Beside};
-use super::{act, back, smoke, store};
+use super::strategy::{self, Beside, Strategy};
+use super::{act, back, errors, smoke, store};
 use crate::app::App;
 use crate::auth::access;
 use crate::auth::machine;
@@ -362,6 +363,10 @@ async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<
             }
         }
         State::RollingOut { .. } => Ok(()),
+        State::Verifying { .. } => match rollout::soak(&observed, *since) {
+            Ok(()) => errors::measure(app, deploy, &observed).await.trouble(),
+            restarted => restarted,
+        },
         _ => rollout::soak(&observed, *since),
     };
     let mut pods = rollout::pods(&observed, now);
@@ -412,6 +417,14 @@ async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -
             Err(away) => return Ok(Look::only(away)),
         };
     }
+    // Green stands ready without any traffic until the switch: there is nothing to measure.
+    let gets_traffic = match stage {
+        Stage::Sizing | Stage::Starting { .. } => false,
+        Stage::Holding { .. } => matches!(change.strategy, Strategy::Canary { .. }),
+        Stage::Switched { .. } => true,
+    };
+    let errors = if gets_traffic { errors::measure(app, deploy, &other).await } else { Errors::NoLimit };
+    let trouble = trouble.and_then(|()| errors.trouble());
     let replicas = |observed: &Observed| observed.workload.as_ref().map_or(0, LiveWorkload::wanted);
     let live = workload.workload.as_ref();
     let mut old = rollout::pods(&workload, now);
@@ -425,6 +438,7 @@ async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -
         status,
         reason: diagnosis::reason(&other, deploy.requested, now),
         trouble,
+        errors,
         short: replicas(&other) < replicas(&workload),
     };
     old.extend(rollout::pods(&other, now));

@@ -16,7 +16,8 @@
 //! ```
 //! A new version takes over pod by pod, or proves itself in a second Deployment first (`strategy.rs`): `ways.rs` asks
 //! whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on. In
-//! every way, `needs.rs` looks beforehand whether the pods could start, and `smoke.rs` asks a new one whether it works.
+//! every way, `needs.rs` looks beforehand whether the pods could start, `smoke.rs` asks a new one whether it works, and
+//! `errors.rs` asks Prometheus how many of its requests fail.
 //!
 //! What fails in a rollout or its soak is put back where the environment wants that and there is something to put back
 //! (`back.rs`): a second write of the same deploy, with a marker of its own. A freeze (`config/freeze.rs`) holds a deploy in
@@ -44,6 +45,7 @@ mod counts;
 #[expect(clippy::module_inception, reason = "the noun of this slice")]
 mod deploy;
 mod engine;
+mod errors;
 mod gates;
 pub mod glass;
 mod inbox;
@@ -90,7 +92,7 @@ pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
 pub use store::{has_ended, kept_log, load};
 pub use submit::{Answer, in_bounds};
-pub use wording::{any_of, ask_again, told};
+pub use wording::{any_of, ask_again, broken_glasses, told};
 
 use crate::web::{Access, Routes};
 

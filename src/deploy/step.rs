@@ -397,7 +397,7 @@ fn rolling_back(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::{Just, any, prop, prop_assert, prop_oneof, proptest};
     use proptest::strategy::Strategy as _;
     use proptest::test_runner::TestCaseError;
@@ -405,11 +405,12 @@ mod tests {
     use super::*;
     use crate::config::{CanaryStep, Pause};
     use crate::deploy::deploy::{Action, Stage, apply};
+    use crate::deploy::errors::Errors;
     use crate::deploy::migration::Migration;
     use crate::deploy::samples;
     use crate::deploy::strategy::Strategy;
 
-    fn at(text: &str) -> Timestamp {
+    pub(in crate::deploy) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
@@ -446,11 +447,11 @@ mod tests {
         Seen::Job { status, reason, stands }
     }
 
-    fn step(deploy: &Deploy, seen: &Seen) -> Step {
+    pub(in crate::deploy) fn step(deploy: &Deploy, seen: &Seen) -> Step {
         next_step(deploy, seen, at("2026-11-23T14:01:00Z"))
     }
 
-    fn verifying() -> Deploy {
+    pub(in crate::deploy) fn verifying() -> Deploy {
         let written = Written { generation: 2, marked: true };
         let (since, until) = (at("2026-11-23T14:00:30Z"), at("2026-11-23T14:01:30Z"));
         Deploy { state: State::Verifying { since, until, written }, ..samples::deploy() }
@@ -461,108 +462,31 @@ mod tests {
         Seen::Rollout { status, reason: None, trouble: trouble.map_err(Into::into), back, beside: false }
     }
 
-    fn canary() -> Strategy {
+    pub(in crate::deploy) fn canary() -> Strategy {
         let steps = [(25, Pause::For(SignedDuration::from_secs(2))), (50, Pause::Hand)];
         let steps = steps.map(|(weight, pause)| CanaryStep { weight, pause }).to_vec();
         Strategy::Canary { beside: samples::beside("canary"), steps }
     }
 
-    fn blue_green() -> Strategy {
+    pub(in crate::deploy) fn blue_green() -> Strategy {
         Strategy::BlueGreen { beside: samples::beside("green"), pause: Pause::For(SignedDuration::ZERO) }
     }
 
-    fn beside(strategy: Strategy) -> Deploy {
+    pub(in crate::deploy) fn beside(strategy: Strategy) -> Deploy {
         let action = Action::Deploy(ImageChange { strategy, ..samples::change() });
         Deploy { action, state: State::Queued, ..samples::deploy() }
     }
 
     /// It is ready beside what runs, and nothing is wrong.
-    fn well() -> SeenBeside {
-        SeenBeside { overtaken: false, status: Rollout::Done, reason: None, trouble: Ok(()), short: false }
-    }
-
-    /// What was recorded or written, until the deploy is no longer tried beside what runs.
-    fn walk(mut deploy: Deploy, seen: &SeenBeside) -> (Deploy, Vec<String>) {
-        let mut now = at("2026-11-23T14:00:00Z");
-        let mut happened = Vec::new();
-        deploy.state = apply(&State::Queued, &Event::ShiftBegan, "", now).unwrap();
-        while matches!(deploy.state, State::Shifting { .. }) && happened.len() < 20 {
-            now += SignedDuration::from_secs(1);
-            let step = next_step(&deploy, &Seen::Beside(Box::new(seen.clone())), now);
-            if deploy.waits_for_a_hand() && matches!(step, Step::Wait { .. }) {
-                deploy.state = apply(&deploy.state, &Event::WentOn, "Maya", now).unwrap();
-                happened.push("hand".into());
-                continue;
-            }
-            let before = deploy.state.clone();
-            carry_out(&mut deploy, step.clone(), 2, now).unwrap();
-            if deploy.state != before {
-                happened.push(match step {
-                    Step::Write => "write".into(),
-                    Step::TakeAway { .. } => "take away".into(),
-                    Step::Record(event) => {
-                        serde_json::to_value(event).unwrap()["event"].as_str().unwrap().into()
-                    }
-                    Step::Wait { .. } => "wait".into(),
-                });
-            }
+    pub(in crate::deploy) fn well() -> SeenBeside {
+        SeenBeside {
+            overtaken: false,
+            status: Rollout::Done,
+            reason: None,
+            trouble: Ok(()),
+            errors: Errors::NoLimit,
+            short: false,
         }
-        (deploy, happened)
-    }
-
-    #[test]
-    fn a_canary_grows_step_by_step_and_only_then_is_the_workload_touched() {
-        let (deploy, happened) = walk(beside(canary()), &well());
-        let wanted = ["write", "beside_ready", "step_taken", "write", "beside_ready", "hand", "promoted"];
-        assert_eq!(happened, wanted);
-        assert!(matches!(deploy.state, State::Applying { .. }));
-        let done = Deploy { state: verifying().state, ..deploy.clone() };
-        let rolled_out = Deploy {
-            state: State::RollingOut {
-                since: at("2026-11-23T14:00:00Z"),
-                written: Written { generation: 3, marked: true },
-                stopped_by: None,
-            },
-            ..done
-        };
-        let still =
-            Seen::Rollout { status: Rollout::Done, reason: None, trouble: Ok(()), back: None, beside: true };
-        assert!(
-            matches!(step(&rolled_out, &still), Step::TakeAway { then: Event::RolledOut { .. } }),
-            "the canary goes once the workload has the version"
-        );
-    }
-
-    #[test]
-    fn green_gets_the_traffic_is_watched_and_then_the_workload_gets_the_version() {
-        let (_, happened) = walk(beside(blue_green()), &well());
-        assert_eq!(happened, ["write", "beside_ready", "write", "promoted"]);
-        let (_, grown) = walk(beside(blue_green()), &SeenBeside { short: true, ..well() });
-        assert_eq!(
-            grown[..5],
-            ["write", "beside_ready", "step_taken", "write", "beside_ready"],
-            "as large first"
-        );
-    }
-
-    #[test]
-    fn what_fails_beside_is_taken_away_and_nothing_else_is_touched() {
-        let fails = |seen: SeenBeside| {
-            let (deploy, happened) = walk(beside(canary()), &seen);
-            assert_eq!(happened.last().map(String::as_str), Some("take away"), "{happened:?}");
-            deploy.state.name()
-        };
-        assert_eq!(fails(SeenBeside { trouble: Err("It restarted.".into()), ..well() }), "failed");
-        assert_eq!(fails(SeenBeside { status: Rollout::Failed("Too slow.".into()), ..well() }), "failed");
-        assert_eq!(fails(SeenBeside { status: Rollout::Gone, ..well() }), "failed");
-        assert_eq!(fails(SeenBeside { overtaken: true, ..well() }), "superseded");
-
-        let (promoted, _) = walk(beside(blue_green()), &well());
-        let no = Event::Failed { why: "No.".into(), reason: None };
-        assert!(leaves_beside(&promoted, &Seen::Landed(None), &no), "the write of the workload was refused");
-        assert!(matches!(step(&promoted, &Seen::Overtaken), Step::TakeAway { .. }));
-        let rolling = Deploy { state: promoted.state, ..samples::deploy() };
-        assert!(!leaves_beside(&rolling, &Seen::Landed(None), &no), "nothing stands beside it");
     }
 
     /// The deploy after what the step recorded.
@@ -648,6 +572,11 @@ mod tests {
                     status,
                     reason,
                     trouble: if odd == 1 { Err("It restarted.".into()) } else { Ok(()) },
+                    errors: match odd {
+                        2 | 3 => Errors::Unknown("the query finds nothing".into()),
+                        4 | 5 => Errors::Within { ratio: 0.0, at_most: 0.01 },
+                        _ => Errors::NoLimit,
+                    },
                     short,
                 }))
             });
@@ -667,7 +596,12 @@ mod tests {
     }
 
     /// What the engine makes of a step: the write is taken, refused, or nobody knows.
-    fn carry_out(deploy: &mut Deploy, step: Step, answer: u8, now: Timestamp) -> Result<(), TestCaseError> {
+    pub(in crate::deploy) fn carry_out(
+        deploy: &mut Deploy,
+        step: Step,
+        answer: u8,
+        now: Timestamp,
+    ) -> Result<(), TestCaseError> {
         let event = match step {
             Step::Wait { until, .. } => {
                 prop_assert!(until > now, "it would be looked at again without end");

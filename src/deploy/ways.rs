@@ -8,6 +8,7 @@ use kube::api::ListParams;
 
 use super::checks::{self, Check};
 use super::deploy::{ImageChange, Place};
+use super::errors;
 use super::plan::{self, Found, Wish};
 use super::strategy::{self, Around, Beside, Strategy};
 use super::wording;
@@ -106,6 +107,9 @@ pub(super) async fn find(
                 ),
                 Err(refusal) => impossible(refusal.sentence()),
             });
+        }
+        if let Some(limit) = &environment.errors {
+            checks.push(errors::check(here.app, place, limit).await);
         }
     }
     Ok((strategy, checks))

@@ -324,6 +324,7 @@ pub fn told(event: &Event, actor: &str) -> (&'static str, String) {
             ("ok", format!("Ready, watched until {}", clock(*until)))
         }
         Event::BesideReady { until: None } => ("hold", "Ready, waits for somebody to go on".into()),
+        Event::Unmeasured { why } => ("hold", unmeasured(why)),
         Event::WentOn => ("ok", format!("{actor} said to go on")),
         Event::StepTaken { step } => ("prog", format!("Step {}", step + 1)),
         Event::Switched { until } => {
@@ -380,6 +381,39 @@ pub fn smoke_failed(path: &str, pod: &str, what: &str) -> String {
     format!("The smoke request to {path} of pod {pod} failed: {}.", what.trim_end_matches('.'))
 }
 
+pub fn too_many_errors(ratio: f64, at_most: f64) -> String {
+    format!(
+        "{} of the requests to the new pods failed, by Prometheus; at most {} may.",
+        percent(ratio),
+        percent(at_most)
+    )
+}
+
+pub fn within_errors(ratio: f64, at_most: f64) -> String {
+    format!("{} of the requests to the new pods fail, at most {} may.", percent(ratio), percent(at_most))
+}
+
+pub const ERRORS_ARE_WATCHED: &str = "Prometheus watches its requests";
+pub const ERRORS_ARE_NOT_KNOWN: &str = "Nobody can say whether its requests fail";
+
+pub fn errors_limit(at_most: f64) -> String {
+    format!("It ends as failed when more than {} of the requests to the new pods fail.", percent(at_most))
+}
+
+pub fn not_measured(why: &str) -> String {
+    format!("{why}. Until that is mended, a canary waits for somebody to go on.")
+}
+
+fn unmeasured(why: &str) -> String {
+    format!("Nobody can say how many requests to the new pods fail ({why}): it waits for somebody to go on")
+}
+
+/// Of a share, to a tenth.
+fn percent(share: f64) -> String {
+    let tenths = (share * 1000.0).round() / 10.0;
+    if tenths == 0.0 && share > 0.0 { "less than 0.1 %".into() } else { format!("{tenths} %") }
+}
+
 /// A Deployment that has the name of what would stand beside, and is somebody's.
 pub fn name_is_taken(name: &str) -> String {
     format!("There is a Deployment {name} already, and it is not one that the portal put beside another.")
@@ -389,6 +423,8 @@ pub const BESIDE_IS_GONE: &str = "The Deployment with the new version was delete
 pub const WAITS_FOR_A_HAND: &str =
     "The new version is ready beside what runs. It waits for somebody to go on.";
 pub const WATCHED_BESIDE: &str = "The new version is ready beside what runs, and watched.";
+pub const WAITS_FOR_MEASURES: &str =
+    "The pause is over, but nobody can say yet how many requests to the new pods fail.";
 pub const WATCHED_WITH_ALL_TRAFFIC: &str = "All traffic goes to the new version. What ran before stands by.";
 
 pub fn beside_was_changed(by: &str) -> String {
@@ -518,6 +554,14 @@ pub fn type_the_name(name: &str) -> String {
 
 pub fn glass_needs_a_reason(least: usize) -> String {
     format!("Say why it can’t wait, in {least} characters at least: everybody who is told reads it.")
+}
+
+/// "1 broken glass waits for your review"
+pub fn broken_glasses(reviews: usize) -> String {
+    match reviews {
+        1 => "1 broken glass waits for your review".into(),
+        n => format!("{n} broken glasses wait for your review"),
+    }
 }
 
 /// The button that breaks the glass.

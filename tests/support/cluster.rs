@@ -149,6 +149,7 @@ pub async fn connect(kubeconfig: PathBuf) -> PortalClient {
         name: toml::Spanned::new(0..0, "dev".to_string()),
         kubeconfig: Some(toml::Spanned::new(0..0, kubeconfig)),
         context: None,
+        prometheus: None,
     };
     Clusters::connect(&[cluster]).await.unwrap().get("dev").clone()
 }

@@ -12,6 +12,8 @@ pub mod gateway;
 pub mod keycloak;
 pub mod mutations;
 pub mod process;
+pub mod prometheus;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -28,6 +30,8 @@ pub use at_provider::AtProvider;
 pub use browser::{Browser, Page, with_form};
 pub use database::Database;
 pub use process::Process;
+pub use prometheus::Prometheus;
+pub use wire::Wire;
 
 /// What `demo/people.toml` calls the people.
 pub const SAMPLE_PEOPLE: &str = include_str!("../../demo/people.toml");
@@ -41,6 +45,8 @@ pub struct World {
     pub base: String,
     pub people: People,
     pub database: Database,
+    /// What it goes over to its database, where a test wants to cut it.
+    pub wire: Option<Wire>,
     /// None where a test brought another.
     provider: Option<AtProvider>,
     configuration: String,
@@ -52,6 +58,7 @@ pub struct Builder {
     people: String,
     issuer: Option<String>,
     replaced: Vec<(String, String)>,
+    over_a_wire: bool,
 }
 
 impl World {
@@ -61,7 +68,13 @@ impl World {
     }
 
     pub fn builder() -> Builder {
-        Builder { clock: Clock::System, people: SAMPLE_PEOPLE.into(), issuer: None, replaced: Vec::new() }
+        Builder {
+            clock: Clock::System,
+            people: SAMPLE_PEOPLE.into(),
+            issuer: None,
+            replaced: Vec::new(),
+            over_a_wire: false,
+        }
     }
 
     /// The identity provider, for tests that change what it says.
@@ -135,6 +148,12 @@ impl Builder {
         self
     }
 
+    /// With something between the portal and its database that can be cut.
+    pub fn over_a_wire(mut self) -> Self {
+        self.over_a_wire = true;
+        self
+    }
+
     /// With a client secret: then the portal keeps refresh tokens and asks the provider again.
     pub fn confidential(self) -> Self {
         self.replace("client_id = \"pilothouse\"", "client_id = \"pilothouse\"\nclient_secret = \"a secret\"")
@@ -158,8 +177,9 @@ impl Builder {
         };
         let database = Database::new().await;
         let (listener, base) = listen().await;
-        let mut text =
-            configuration(&base, database.url(), &issuer, &state().join("cluster/pilothouse.kubeconfig"));
+        let wire = if self.over_a_wire { Some(Wire::to(database.url()).await) } else { None };
+        let url = wire.as_ref().map_or(database.url(), |wire| wire.url.as_str());
+        let mut text = configuration(&base, url, &issuer, &state().join("cluster/pilothouse.kubeconfig"));
         for (old, new) in self.replaced {
             assert!(text.contains(&old), "the configuration has no {old:?}:\n{text}");
             text = text.replace(&old, &new);
@@ -178,7 +198,7 @@ impl Builder {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        World { app, base, people, database, provider, configuration: text }
+        World { app, base, people, database, wire, provider, configuration: text }
     }
 }
 

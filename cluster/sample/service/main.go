@@ -2,7 +2,7 @@
 //
 // One static binary is every version of every service. The image bakes in VERSION and BEHAVIOUR, so a tag
 // fails in the way its tag promises: see behaviours.go. The name is the workload's, read from the pod's name.
-// With the word migrate it does not serve: see migrate.go.
+// With the word migrate it does not serve: see migrate.go. How its requests go is at /metrics: see requests.go.
 package main
 
 import (
@@ -31,8 +31,9 @@ type service struct {
 	Version string `json:"version"`
 	Pod     string `json:"pod"`
 
-	log   *slog.Logger
-	ready atomic.Bool
+	log      *slog.Logger
+	ready    atomic.Bool
+	requests requests
 }
 
 func main() {
@@ -96,12 +97,16 @@ func (s *service) routes() http.Handler {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET /work", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /metrics", s.requests.show)
+	mux.HandleFunc("GET /work", s.requests.counted(func(w http.ResponseWriter, r *http.Request) {
+		if fails(w, r) {
+			return
+		}
 		began := time.Now()
 		rounds := keepBusy(began.Add(workPerAnswer))
 		s.log.Info("work done", "rounds", rounds, "took_ms", time.Since(began).Milliseconds())
 		_, _ = w.Write([]byte("done\n"))
-	})
+	}))
 	return mux
 }
 
