@@ -27,6 +27,7 @@ pub fn routes() -> Routes {
 pub enum Kind {
     DeployFailed,
     GlassBroken,
+    WaitsForAHand,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
         match self {
             Self::DeployFailed => "deploy_failed",
             Self::GlassBroken => "glass_broken",
+            Self::WaitsForAHand => "waits_for_a_hand",
         }
     }
 
@@ -42,6 +44,7 @@ impl Kind {
         match name {
             "deploy_failed" => ("bad", "Failed"),
             "glass_broken" => ("warn", "Glass broken"),
+            "waits_for_a_hand" => ("hold", "Waits"),
             _ => ("idle", "Notice"),
         }
     }

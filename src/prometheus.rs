@@ -1,9 +1,11 @@
 //! Asks the Prometheus of a cluster for one number. <https://prometheus.io/docs/prometheus/latest/querying/api/>
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::time::Duration;
 
 use anyhow::Context;
+use moka::future::Cache;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -11,14 +13,20 @@ use url::Url;
 
 use crate::config;
 
-/// A deploy waits for the answer, so it is not waited for long.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A deploy, or somebody's form, waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// So long one that did not answer is not asked again: it would hold up every deploy that is watched.
+const REST: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 64 * 1024;
+/// Of what the server says about a query it refuses.
+const MAX_WORDS: usize = 200;
 
 /// One server for each cluster that has one.
 pub struct Prometheus {
     http: Client,
     servers: BTreeMap<String, Server>,
+    /// By cluster: what went wrong just now.
+    away: Cache<String, String>,
 }
 
 struct Server {
@@ -83,7 +91,7 @@ impl Prometheus {
             .timeout(PATIENCE)
             .build()
             .context("cannot set up TLS for Prometheus")?;
-        Ok(Self { http, servers })
+        Ok(Self { http, servers, away: Cache::builder().time_to_live(REST).build() })
     }
 
     /// The number that a query gives now.
@@ -91,31 +99,57 @@ impl Prometheus {
         let Some(server) = self.servers.get(cluster) else {
             return Err(NoNumber::Away("none is configured".into()));
         };
+        if let Some(why) = self.away.get(cluster).await {
+            return Err(NoNumber::Away(why));
+        }
+        let answer = self.ask(server, query).await;
+        if let Err(NoNumber::Away(why)) = &answer {
+            self.away.insert(cluster.into(), why.clone()).await;
+        }
+        answer
+    }
+
+    async fn ask(&self, server: &Server, query: &str) -> Result<f64, NoNumber> {
         let mut request = self.http.post(server.query.clone()).form(&[("query", query)]);
         if let Some(file) = &server.token_file {
             let token = tokio::fs::read_to_string(file).await;
             let token = token.map_err(|error| NoNumber::Away(format!("its token can’t be read: {error}")))?;
             request = request.bearer_auth(token.trim());
         }
-        let away = |error: reqwest::Error| NoNumber::Away(error.without_url().to_string());
-        let mut response = request.send().await.map_err(away)?;
+        let mut response = request.send().await.map_err(|error| away(&error))?;
         let status = response.status();
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(away)? {
-            body.extend_from_slice(&piece);
-            if body.len() > MAX_ANSWER {
-                return Err(NoNumber::Several(body.len() / 100));
+        while let Some(piece) = response.chunk().await.map_err(|error| away(&error))? {
+            if body.len() + piece.len() > MAX_ANSWER {
+                return Err(NoNumber::Away(format!("it says more than {} KiB", MAX_ANSWER / 1024)));
             }
+            body.extend_from_slice(&piece);
         }
-        let answer =
-            serde_json::from_slice(&body).map_err(|_| NoNumber::Away(format!("it says {status}")))?;
-        read(answer)
+        // Something before it, a proxy, answers in words of its own.
+        match serde_json::from_slice::<Answer>(&body) {
+            Ok(answer) if status.is_success() || answer.error.is_some() => read(answer),
+            Ok(_) | Err(_) => Err(NoNumber::Away(format!("it says {status}"))),
+        }
     }
+}
+
+/// The innermost cause says it best ("Connection refused").
+fn away(error: &reqwest::Error) -> NoNumber {
+    if error.is_timeout() {
+        return NoNumber::Away(format!("nothing came within {} s", PATIENCE.as_secs()));
+    }
+    let mut innermost = error.source();
+    while let Some(cause) = innermost.and_then(|cause| cause.source()) {
+        innermost = Some(cause);
+    }
+    NoNumber::Away(innermost.map_or("the connection broke".into(), ToString::to_string))
 }
 
 fn read(answer: Answer) -> Result<f64, NoNumber> {
     let value = match answer {
-        Answer { error: Some(error), .. } => return Err(NoNumber::Refused(error)),
+        Answer { error: Some(error), .. } => {
+            return Err(NoNumber::Refused(error.chars().take(MAX_WORDS).collect()));
+        }
         Answer { data: Some(Data::Scalar(value)), .. } => value,
         Answer { data: Some(Data::Vector(mut samples)), .. } if samples.len() < 2 => match samples.pop() {
             Some(sample) => sample.value,

@@ -21,7 +21,7 @@ async fn open() -> (Shop, Prometheus) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
     let errors = format!("errors = {{ query = '{QUERY}', at_most = 0.1 }}");
-    let canary = "canary = [{ weight = 33, pause = \"4s\" }]";
+    let canary = "canary = [{ weight = 33, pause = \"20s\" }]";
     let world = World::builder()
         .replace("name = \"dev\"\n", &format!("name = \"dev\"\nprometheus = {{ url = \"{url}\" }}\n"))
         .replace("name = \"staging\"\n", &format!("{canary}\n{errors}\nname = \"staging\"\n"));
@@ -109,6 +109,8 @@ async fn a_canary_that_nobody_can_measure_waits_for_a_person() {
     let page = maya.get(&format!("/deploys/{id}")).await.text;
     let asked = "Nobody can say how many requests to the new pods fail (Prometheus does not answer: ";
     assert!(page.contains(asked) && page.contains("Go on"), "{page}");
+    let home = maya.get("/").await.text;
+    assert!(home.contains("Notices, 1 new") && home.contains("waits for you to go on."), "{home}");
     assert_eq!(maya.post(&format!("/deploys/{id}/promotion"), &[]).await.status, 303);
     shop.ends_as(id, "succeeded").await;
     invariants_hold(&shop).await;

@@ -21,7 +21,7 @@ pub async fn watch(portal: &Portal, out: Out, deploy: Deploy, watching: &Watchin
         true => deploy,
         false => {
             until(portal, deploy, watching.within.timeout, |deploy| {
-                deploy.ended || deploy.state == "awaiting_approval"
+                deploy.ended || deploy.state == "awaiting_approval" || deploy.waits_for_promotion
             })
             .await?
         }

@@ -194,7 +194,7 @@ impl Environment {
             check.add(
                 name.span(),
                 "the guard demands approvals that nobody is asked for",
-                "Give approvals and approvers, or take [self.guard] away.",
+                "Give approvals and approvers, or take [environment.guard] away.",
             );
         }
         if let Some(group) = self.break_glass.first().filter(|_| self.approvals == 0) {
@@ -212,7 +212,7 @@ impl Environment {
             check.add(
                 stopped.span(),
                 "the guard would refuse this group: the portal writes as the person",
-                "Name it in break_glass of [self.guard] as well.",
+                "Name it in break_glass of [environment.guard] as well.",
             );
         }
         let of_guard = self.guard.iter().flat_map(|guard| guard.break_glass.iter().chain(&guard.exempt));
@@ -284,6 +284,9 @@ mod tests {
 
         let free = with("\"on-call\"").replace("approvals = 1\n", "");
         assert_eq!(whats(&free), ["there is no glass to break where nobody has to approve"]);
+        let mend =
+            &Config::parse("pilothouse.toml", &with("\" on-call\""), Path::new(".")).unwrap_err().0[0].mend;
+        assert!(mend.starts_with("Write the name as the cluster's RoleBindings have it"), "{mend}");
         let odd = "names nobody: it is empty, or has spaces or control characters at an end";
         assert_eq!(whats(&with("\" on-call\"")), [odd]);
         let guard = "[environment.guard]\nbreak_glass = [\"break-glass\"]\n";

@@ -32,14 +32,9 @@ const PODS: &str = "{pods}";
 
 impl Errors {
     /// The question about these pods.
-    pub fn query_for<'a>(
-        &self,
-        namespace: &str,
-        service: &str,
-        pods: impl Iterator<Item = &'a str>,
-    ) -> String {
+    pub fn query_for(&self, namespace: &str, service: &str, pods: &[&str]) -> String {
         // The one character in names of pods that means something in a regular expression.
-        let pods: Vec<_> = pods.map(|pod| pod.replace('.', "[.]")).collect();
+        let pods: Vec<_> = pods.iter().map(|pod| pod.replace('.', "[.]")).collect();
         let query = self.query.get_ref();
         query.replace("{namespace}", namespace).replace("{service}", service).replace(PODS, &pods.join("|"))
     }
@@ -108,7 +103,7 @@ mod tests {
         let config = Config::parse("pilothouse.toml", &text, Path::new(".")).unwrap();
         let errors = config.environment("production").unwrap().errors.as_ref().unwrap();
         assert_eq!(
-            errors.query_for("payments-production", "shop", ["shop-canary-1", "shop.v2-2"].into_iter()),
+            errors.query_for("payments-production", "shop", &["shop-canary-1", "shop.v2-2"]),
             "failed{namespace=\"payments-production\",s=\"shop\",pod=~\"shop-canary-1|shop[.]v2-2\"}"
         );
     }

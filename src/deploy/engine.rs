@@ -157,8 +157,11 @@ async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look)
     if let Some(change) = deploy.action.change().filter(|_| deploy.state == State::Succeeded) {
         store::release(&mut tx, deploy, change, now).await?;
     }
+    // Each of these events leads to it once; a look that changes nothing records none.
+    if deploy.state.is_end() || deploy.waits_for_a_hand() {
+        glass::tell_who_wanted_it(&mut tx, deploy, now).await?;
+    }
     if deploy.state.is_end() {
-        glass::tell_of_failure(&mut tx, deploy, now).await?;
         let entry = Entry {
             action: &format!("{}.end", deploy.action.verb()),
             target: format!("{}/{}", deploy.place.service, deploy.place.environment),

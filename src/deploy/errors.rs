@@ -1,17 +1,14 @@
 //! The error ratio of a new version: what share of the requests to its pods fails, as Prometheus measures it, while it
-//! proves itself. Too many failures end the deploy. What can't be measured proves nothing: then a person decides.
-
-use std::time::Duration;
-
+//! proves itself. Too many failures end the deploy. What can't be measured proves nothing: a canary then waits for a person;
+//! where all the traffic has moved already, there is nothing to wait for.
 use super::checks::Check;
 use super::deploy::{Deploy, Place};
 use super::wording;
 use crate::app::App;
-use crate::config;
+use crate::config::{self, Strategy as Kind};
+use crate::kube::WorkloadKind;
 use crate::kube::rollout::Observed;
-
-/// The form waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::prometheus::NoNumber;
 
 /// What is known of it now.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,23 +42,31 @@ impl Errors {
 pub async fn measure(app: &App, deploy: &Deploy, observed: &Observed) -> Errors {
     let place = &deploy.place;
     let limit = app.config.environment(&place.environment).and_then(|found| found.errors.as_ref());
-    let (Some(limit), Some(_)) = (limit, deploy.action.change()) else { return Errors::NoLimit };
-    let pods = observed.new_pods().filter_map(|pod| pod.metadata.name.as_deref());
-    let query = limit.query_for(&place.namespace, &place.service, pods);
+    let (Some(limit), Some(change)) = (limit, deploy.action.change()) else { return Errors::NoLimit };
+    // Its pods keep their names from version to version: what the old one failed at would count for the new one.
+    if change.workload_kind == WorkloadKind::StatefulSet {
+        return Errors::NoLimit;
+    }
+    let pods: Vec<&str> = observed.new_pods().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+    // An empty name would match whatever has no name.
+    if pods.is_empty() {
+        return Errors::Unknown(wording::NO_NEW_PODS.into());
+    }
+    let query = limit.query_for(&place.namespace, &place.service, &pods);
     let measured = app.prometheus.number(&place.cluster, &query).await;
     judge(measured.map_err(|why| why.to_string()), *limit.at_most.get_ref())
 }
 
-/// Whether it can be measured at all: a line of the form.
-pub async fn check(app: &App, place: &Place, limit: &config::Errors) -> Check {
-    // Any query does: of a version that does not run yet there is nothing to be known.
-    let asked = tokio::time::timeout(PATIENCE, app.prometheus.number(&place.cluster, "vector(0)")).await;
-    let limit = wording::errors_limit(*limit.at_most.get_ref());
-    match asked {
-        Ok(Ok(_)) => Check::ok(wording::ERRORS_ARE_WATCHED, limit),
-        Ok(Err(why)) => Check::warn(wording::ERRORS_ARE_NOT_KNOWN, wording::not_measured(&why.to_string())),
-        Err(_) => {
-            Check::warn(wording::ERRORS_ARE_NOT_KNOWN, wording::not_measured("Prometheus does not answer"))
+/// Whether it can be measured: a line of the form. Of pods that don't run yet there is nothing to be known, so that the
+/// query finds nothing is as good as a number.
+pub async fn check(app: &App, place: &Place, workload: &str, kind: Kind, limit: &config::Errors) -> Check {
+    let query = limit.query_for(&place.namespace, &place.service, &[workload]);
+    match app.prometheus.number(&place.cluster, &query).await {
+        Ok(_) | Err(NoNumber::Nothing) => {
+            Check::ok(wording::ERRORS_ARE_WATCHED, wording::errors_limit(*limit.at_most.get_ref()))
+        }
+        Err(why @ (NoNumber::Several(_) | NoNumber::Refused(_) | NoNumber::Away(_))) => {
+            Check::warn(wording::ERRORS_ARE_NOT_KNOWN, wording::not_measured(kind, &why.to_string()))
         }
     }
 }

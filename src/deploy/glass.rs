@@ -298,21 +298,18 @@ pub async fn sign_off(
     Ok(Ok(broken))
 }
 
-/// A deploy that failed is told of to whoever asked for it and whoever approved it.
-pub async fn tell_of_failure(tx: &mut PgConnection, deploy: &Deploy, now: Timestamp) -> sqlx::Result<()> {
-    let Some(text) = wording::failure_news(deploy) else { return Ok(()) };
+/// A deploy that failed, or that waits for somebody to go on, is told of to whoever asked for it and whoever approved it.
+pub async fn tell_who_wanted_it(tx: &mut PgConnection, deploy: &Deploy, now: Timestamp) -> sqlx::Result<()> {
+    let news = match deploy.waits_for_a_hand() {
+        true => Some((Kind::WaitsForAHand, wording::hand_news(deploy))),
+        false => wording::failure_news(deploy).map(|text| (Kind::DeployFailed, text)),
+    };
+    let Some((kind, text)) = news else { return Ok(()) };
     let approvers = store::approvers(tx, deploy.id).await?;
     let mut people: Vec<&Identity> = approvers.iter().map(|approver| &approver.person.identity).collect();
     // A machine reads nothing; the person behind it does, where they are known.
     let behind = deploy.requester.set_off_by.as_ref().and_then(|by| by.identity.as_ref());
     people.push(behind.unwrap_or(&deploy.requester.identity));
-    let news = News {
-        kind: Kind::DeployFailed,
-        deploy: Some(deploy.id.0),
-        text,
-        people: &people,
-        groups: &[],
-        by: None,
-    };
+    let news = News { kind, deploy: Some(deploy.id.0), text, people: &people, groups: &[], by: None };
     notices::tell(tx, &news, now).await
 }

@@ -73,7 +73,7 @@ pub async fn observe(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
         | State::RolledBack { .. }
         | State::RollbackFailed { .. } => Ok(Look::only(Seen::Nothing)),
         State::Queued => gate(app, deploy).await,
-        State::Shifting { since, stage, .. } => shifting(app, deploy, *since, stage).await,
+        State::Shifting { since, step, stage, .. } => shifting(app, deploy, *since, *step, stage).await,
         State::Applying { .. } => match deploy.job_name() {
             Some(job) => job_landed(app, deploy, &job).await,
             None => landed(app, deploy, &deploy.marker(), deploy.action.change()).await,
@@ -387,7 +387,13 @@ async fn rollout(app: &App, deploy: &Deploy, ours: &Ours<'_>) -> anyhow::Result<
 }
 
 /// What stands beside the workload, and whether the workload is as it was.
-async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -> anyhow::Result<Look> {
+async fn shifting(
+    app: &App,
+    deploy: &Deploy,
+    since: Timestamp,
+    step: usize,
+    stage: &Stage,
+) -> anyhow::Result<Look> {
     let user = client(app, deploy)?;
     let (Some(change), Some(beside)) = (deploy.action.change(), deploy.beside()) else {
         return Ok(Look::only(Seen::Nothing));
@@ -417,14 +423,15 @@ async fn shifting(app: &App, deploy: &Deploy, since: Timestamp, stage: &Stage) -
             Err(away) => return Ok(Look::only(away)),
         };
     }
-    // Green stands ready without any traffic until the switch: there is nothing to measure.
+    // Green stands ready without any traffic until the switch; a canary has some from its first ready pods on.
+    let is_canary = matches!(change.strategy, Strategy::Canary { .. });
     let gets_traffic = match stage {
-        Stage::Sizing | Stage::Starting { .. } => false,
-        Stage::Holding { .. } => matches!(change.strategy, Strategy::Canary { .. }),
+        Stage::Sizing => false,
+        Stage::Starting { .. } => is_canary && step > 0,
+        Stage::Holding { .. } => is_canary,
         Stage::Switched { .. } => true,
     };
     let errors = if gets_traffic { errors::measure(app, deploy, &other).await } else { Errors::NoLimit };
-    let trouble = trouble.and_then(|()| errors.trouble());
     let replicas = |observed: &Observed| observed.workload.as_ref().map_or(0, LiveWorkload::wanted);
     let live = workload.workload.as_ref();
     let mut old = rollout::pods(&workload, now);

@@ -126,7 +126,7 @@ fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[Po
     let soak = match (done, deploy.policy.soak_seconds) {
         (Some(at), _) => clock(at),
         (None, 0) => "no soak here".into(),
-        (None, seconds) => format!("{seconds} s without a restart"),
+        (None, seconds) => format!("{seconds} s without trouble"),
     };
     if began_back.is_none() || rolled_out.is_some() {
         rows.push(row("Verified", soak, done.is_some()));
@@ -215,7 +215,14 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
             (outcome, reason.map(|reason| rows(&reason.evidence)).unwrap_or_default())
         }
         At::Shifting { .. } if deploy.waits_for_a_hand() => {
-            (say("hold", "play", wording::WAITS_FOR_A_HAND, String::new()), Vec::new())
+            let title = note.map(|note| note.sentence.as_str()).filter(|sentence| !sentence.is_empty());
+            let unmeasured = happened.iter().rev().find_map(|it| match &it.event {
+                Event::Unmeasured { why } => Some(format!("{}.", wording::unmeasured(why))),
+                Event::BesideReady { .. } => Some(String::new()),
+                _ => None,
+            });
+            let title = title.unwrap_or(wording::WAITS_FOR_A_HAND);
+            (say("hold", "play", title, unmeasured.unwrap_or_default()), Vec::new())
         }
         At::Shifting { stopped_by: Some(by), .. } => {
             (say("prog", "hourglass", &wording::stopped_beside(by), String::new()), Vec::new())

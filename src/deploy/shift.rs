@@ -38,7 +38,7 @@ pub struct SeenBeside {
     /// Of what stands beside it; of nothing, before that is written.
     pub status: Rollout,
     pub reason: Option<Reason>,
-    /// Restarts since this stage began, a smoke request that failed, too many errors.
+    /// Restarts since this stage began, or a smoke request that failed.
     pub trouble: Result<(), String>,
     /// While it has traffic and is watched.
     pub errors: Errors,
@@ -67,6 +67,9 @@ pub fn next_step(deploy: &Deploy, at: &Shift, seen: &SeenBeside, now: Timestamp)
             return failed(seen.reason.as_ref().map_or(why.clone(), |reason| reason.sentence.clone()));
         }
         Rollout::Waiting(_) | Rollout::Done | Rollout::Paused => {}
+    }
+    if let Err(why) = seen.errors.trouble() {
+        return failed(why);
     }
     match at.stage {
         Stage::Sizing => Step::Write,

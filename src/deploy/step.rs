@@ -364,7 +364,7 @@ fn verifying(
         (Rollout::Done, Ok(())) if now >= until => Step::Record(Event::Succeeded),
         (Rollout::Done | Rollout::Waiting(_) | Rollout::Paused, Ok(())) => Step::Wait {
             until: (now + LOOK_AGAIN).min(until.max(now + SignedDuration::from_millis(200))),
-            note: Note::says("All pods are ready. Watching for restarts."),
+            note: Note::says(wording::WATCHED_FOR_TROUBLE),
         },
     }
 }

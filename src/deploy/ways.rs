@@ -109,7 +109,7 @@ pub(super) async fn find(
             });
         }
         if let Some(limit) = &environment.errors {
-            checks.push(errors::check(here.app, place, limit).await);
+            checks.push(errors::check(here.app, place, &change.workload, kind, limit).await);
         }
     }
     Ok((strategy, checks))

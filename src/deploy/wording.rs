@@ -393,6 +393,7 @@ pub fn within_errors(ratio: f64, at_most: f64) -> String {
     format!("{} of the requests to the new pods fail, at most {} may.", percent(ratio), percent(at_most))
 }
 
+pub const NO_NEW_PODS: &str = "no new pod runs";
 pub const ERRORS_ARE_WATCHED: &str = "Prometheus watches its requests";
 pub const ERRORS_ARE_NOT_KNOWN: &str = "Nobody can say whether its requests fail";
 
@@ -400,11 +401,16 @@ pub fn errors_limit(at_most: f64) -> String {
     format!("It ends as failed when more than {} of the requests to the new pods fail.", percent(at_most))
 }
 
-pub fn not_measured(why: &str) -> String {
-    format!("{why}. Until that is mended, a canary waits for somebody to go on.")
+pub fn not_measured(kind: Kind, why: &str) -> String {
+    let then = match kind {
+        Kind::Canary => "Until that is mended, the canary waits for somebody to go on.",
+        Kind::BlueGreen => "Until that is mended, green goes on without being measured.",
+        Kind::Rolling => "Until that is mended, it goes on without being measured.",
+    };
+    format!("{why}. {then}")
 }
 
-fn unmeasured(why: &str) -> String {
+pub fn unmeasured(why: &str) -> String {
     format!("Nobody can say how many requests to the new pods fail ({why}): it waits for somebody to go on")
 }
 
@@ -425,6 +431,7 @@ pub const WAITS_FOR_A_HAND: &str =
 pub const WATCHED_BESIDE: &str = "The new version is ready beside what runs, and watched.";
 pub const WAITS_FOR_MEASURES: &str =
     "The pause is over, but nobody can say yet how many requests to the new pods fail.";
+pub const WATCHED_FOR_TROUBLE: &str = "All pods are ready, and watched.";
 pub const WATCHED_WITH_ALL_TRAFFIC: &str = "All traffic goes to the new version. What ran before stands by.";
 
 pub fn beside_was_changed(by: &str) -> String {
@@ -594,6 +601,15 @@ pub fn glass_news(unapproved: &Unapproved) -> String {
         Some(_) => format!("{} broke the glass in {environment}: {title}. “{reason}”", by.name),
         None => format!("{} changed {environment} without an approval: {title}.", by.name),
     }
+}
+
+/// What those who may let it go on are told when it waits for them.
+pub fn hand_news(deploy: &Deploy) -> String {
+    format!(
+        "{}, {}: waits for you to go on.",
+        deploy.action.title(&deploy.place.service),
+        deploy.place.environment
+    )
 }
 
 /// What those who wanted a deploy are told when it fails. None: it did not.

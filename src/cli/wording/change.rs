@@ -65,6 +65,12 @@ pub fn outcome(deploy: &Deploy) -> Outcome {
                 Exit::Refused,
             )
         }
+        _ if deploy.waits_for_promotion => (
+            Tint::Warn,
+            format!("Waiting to go on: {what}.{why}"),
+            Some(format!("platform promote {id} lets it go on, platform wait {id} watches it.")),
+            Exit::Waiting,
+        ),
         _ => (
             Tint::Busy,
             format!("On its way: {what}."),
@@ -221,6 +227,18 @@ mod tests {
         assert_eq!(exit("expired"), Exit::Refused);
         assert_eq!(exit("awaiting_approval"), Exit::Waiting);
         assert_eq!(exit("queued"), Exit::Done);
+    }
+
+    #[test]
+    fn a_canary_that_waits_says_how_it_goes_on() {
+        let waits =
+            Deploy { waits_for_promotion: true, why: Some("It is ready.".into()), ..deploy("shifting") };
+        let told = outcome(&waits);
+        assert_eq!(told.exit, Exit::Waiting);
+        let sentence = "Waiting to go on: Deploy checkout-api v1.1.0 to staging. It is ready.";
+        assert_eq!(told.sentence, sentence);
+        assert!(told.hint.unwrap().starts_with(&format!("platform promote {} lets it go on", waits.id)));
+        assert_eq!(outcome(&deploy("shifting")).exit, Exit::Done, "on its way");
     }
 
     #[test]
