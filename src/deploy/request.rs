@@ -233,9 +233,8 @@ pub async fn ask(
     if let Some(glass) = wanted.glass {
         let name = confirm::name_to_type(app, &plan.place, &plan.policy);
         let problem = glass.problem(reason, name.as_deref()).err();
-        // A missing reason is told once.
-        let told = |field: &str| problems.iter().any(|problem| problem.field == field);
-        let problem = problem.filter(|(field, _)| !told(field));
+        // A missing reason is told once, in the words for those who read this one.
+        problems.retain(|told| problem.as_ref().is_none_or(|(field, _)| told.field != *field));
         problems.extend(problem.map(|(field, sentence)| Problem { field, sentence }));
     }
     let (true, Some(action)) = (problems.is_empty(), &plan.action) else {
@@ -277,7 +276,8 @@ fn problems(plan: &Plan, reason: &str, seen: Option<&str>) -> Vec<Problem> {
     match &plan.chosen {
         None if plan.fails() == 0 => add("version", "Pick a version, or type one.".into()),
         Some(_) | None if plan.fails() > 0 => {
-            add("checks", format!("{} fails. It says who can help.", count(plan.fails(), "check")));
+            let (fail, say) = if plan.fails() == 1 { ("fails", "It says") } else { ("fail", "They say") };
+            add("checks", format!("{} {fail}. {say} who can help.", count(plan.fails(), "check")));
         }
         Some(_) | None => {}
     }

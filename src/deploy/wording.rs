@@ -272,7 +272,8 @@ impl Action {
                     (_, Stage::Holding { until: None, .. }, None) => "Waits to go on",
                     (Strategy::Canary { .. }, _, None) => "Canary",
                     (_, Stage::Switched { .. }, None) => "Green has the traffic",
-                    (_, _, None) => "Green starts",
+                    (_, Stage::Holding { .. }, None) => "Green is ready",
+                    (_, Stage::Sizing | Stage::Starting { .. }, None) => "Green starts",
                 }
             }
             _ => state.badge(),
@@ -478,10 +479,11 @@ pub fn steps(strategy: &Strategy, running: i32) -> String {
         Strategy::BlueGreen { pause, .. } => {
             let pods = strategy.pods(0, running);
             let held = match pause {
-                Pause::For(time) if time.is_zero() => "the traffic is switched once they are ready".into(),
-                pause => format!("the traffic is switched once they were ready {}", wait(*pause)),
+                Pause::For(time) if time.is_zero() => "the traffic is switched once all are ready".into(),
+                pause => format!("the traffic is switched once all were ready {}", wait(*pause)),
             };
-            format!("{pods} pods of the new version, {held}")
+            let noun = if pods == 1 { "pod" } else { "pods" };
+            format!("{pods} {noun} of the new version, {held}")
         }
         Strategy::Canary { steps, .. } => {
             let step = |(number, step): (usize, &CanaryStep)| {

@@ -10,7 +10,7 @@ const NEW = 'v1.0.0';
 
 about('Canary and blue-green');
 
-test('maya picks a canary, watches its share grow, and lets it go on', async (stage) => {
+test('maya picks a canary for the gateway, watches its share grow, and lets it go on', async (stage) => {
   const page = await stage.as('maya');
   await visit(page, `/services/${SERVICE}/staging/deploy`);
   await pickVersion(page, NEW);
@@ -37,7 +37,7 @@ test('maya picks a canary, watches its share grow, and lets it go on', async (st
   expect(await stage.world.kubectl('-n', 'payments-staging', 'get', 'deployment', `${SERVICE}-canary`, '--ignore-not-found') === '', 'the canary is gone');
 }, { seconds: 240 });
 
-test('blue-green: green gets all the traffic while what ran stands by', async (stage) => {
+test('green gets all the traffic of the gateway while blue stands by', async (stage) => {
   const page = await stage.as('maya');
   await visit(page, `/services/${SERVICE}/staging/deploy?version=v1.1.0&strategy=blue-green`);
   const takeOver = page.getByRole('checkbox', { name: /^Take the image field over/ });
@@ -45,15 +45,14 @@ test('blue-green: green gets all the traffic while what ran stands by', async (s
   await page.getByText(`${SERVICE}-green would stand beside it`).waitFor();
   const address = await send(page);
   const rollout = page.getByRole('region', { name: 'Rollout' });
-  await rollout.getByText('100 % of the traffic').waitFor({ timeout: ROLLOUT });
-  await rollout.getByRole('heading', { name: /^Blue v1\.0\.0/ }).waitFor();
-  await rollout.getByRole('heading', { name: /^Green v1\.1\.0/ }).waitFor();
+  await rollout.getByRole('heading', { name: /^Green v1\.1\.0/ }).getByText('100 % of the traffic').waitFor({ timeout: ROLLOUT });
+  await rollout.getByRole('heading', { name: /^Blue v1\.0\.0/ }).getByText('0 % of the traffic').waitFor();
   await looksRight(stage, 'maya', address, 'blue-green');
   await sees(page, 'Done');
   expect(await stage.world.kubectl('-n', 'payments-staging', 'get', 'deployment', `${SERVICE}-green`, '--ignore-not-found') === '', 'green is gone');
 }, { seconds: 240 });
 
-test('what somebody changes with kubectl after the canary is told of on the service’s page', async (stage) => {
+test('what somebody changes on the gateway with kubectl is told of on the service’s page', async (stage) => {
   const { image } = (await stage.world.deployment('payments-staging', SERVICE)).spec.template.spec.containers[0];
   const [repository] = image.split(/[:@](?!.*\/)/);
   await stage.world.kubectl('-n', 'payments-staging', 'set', 'image', `deployment/${SERVICE}`, `${SERVICE}=${repository}:v1.0.0`);
