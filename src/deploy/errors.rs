@@ -1,6 +1,7 @@
 //! The error ratio of a new version: what share of the requests to its pods fails, as Prometheus measures it, while it
 //! proves itself. Too many failures end the deploy. What can't be measured proves nothing: a canary then waits for a person;
 //! where all the traffic has moved already, there is nothing to wait for.
+
 use super::checks::Check;
 use super::deploy::{Deploy, Place};
 use super::wording;

@@ -43,7 +43,13 @@ pub(super) async fn find(
 ) -> Result<(Strategy, Vec<Check>)> {
     let Here { client, environment, place, .. } = here;
     if kind == Kind::Rolling {
-        return Ok((Strategy::Rolling, Vec::new()));
+        // Its soak is where its requests are watched.
+        let limit = environment.errors.as_ref().filter(|_| !environment.soak().is_zero());
+        let watched = match limit {
+            Some(limit) => vec![errors::check(here.app, place, &change.workload, kind, limit).await],
+            None => Vec::new(),
+        };
+        return Ok((Strategy::Rolling, watched));
     }
     let all = ListParams::default();
     let (services, autoscalers, quotas, limits) = (
