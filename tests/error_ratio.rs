@@ -20,11 +20,12 @@ async fn open() -> (Shop, Prometheus) {
     // Its address has to stand in the configuration before the shop has a namespace that it could watch.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
+    let soak = "soak = \"5s\"";
     let errors = format!("errors = {{ query = '{QUERY}', at_most = 0.1 }}");
     let canary = "canary = [{ weight = 33, pause = \"20s\" }]";
     let world = World::builder()
         .replace("name = \"dev\"\n", &format!("name = \"dev\"\nprometheus = {{ url = \"{url}\" }}\n"))
-        .replace("name = \"staging\"\n", &format!("{canary}\n{errors}\nname = \"staging\"\n"));
+        .replace("name = \"staging\"\n", &format!("{canary}\n{soak}\n{errors}\nname = \"staging\"\n"));
     let shop = Shop::open_as(world, CATALOGUE, "production").await;
     serve(&shop.staging).await;
     let two = Patch::Merge(json!({"spec": {"replicas": 2}}));
@@ -65,6 +66,9 @@ async fn a_canary_whose_requests_are_answered_goes_on_by_itself() {
     let form = maya.get("/services/shop/staging/deploy?version=v1.1.0&take_over=yes&strategy=canary").await;
     assert!(form.text.contains("Prometheus watches its requests"), "{}", form.text);
     assert!(form.text.contains("when more than 10 % of the requests to the new pods fail"));
+    let rolling =
+        maya.get("/services/shop/staging/deploy?version=v1.1.0&take_over=yes&strategy=rolling").await;
+    assert!(rolling.text.contains("Prometheus watches its requests"), "{}", rolling.text);
 
     let _traffic = Traffic::of(&shop.staging, "/work");
     let id = deploy(&shop, &maya, "v1.1.0", "canary").await;

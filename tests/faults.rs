@@ -15,7 +15,7 @@ use crate::deploys::{Shop, deployments, generations, image, invariants_hold};
 use crate::strategies;
 use crate::support::cluster::Sandbox;
 use crate::support::gateway::Gateway;
-use crate::support::{Browser, Builder, Process, World, state};
+use crate::support::{self, Browser, Builder, Process, World, state};
 
 /// The lease of a deploy, one poll, and a start of work on a busy machine.
 const CARRIED_ON_WITHIN: Duration = Duration::from_secs(20 + 1 + 4);
@@ -239,7 +239,7 @@ pub async fn writes(sandbox: &Sandbox) -> usize {
 
 /// How often, in all states.
 fn rounds(short: usize) -> usize {
-    std::env::var("PILOTHOUSE_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
+    support::rounds("PILOTHOUSE_FAULT_ROUNDS", short)
 }
 
 #[tokio::test]

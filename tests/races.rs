@@ -8,13 +8,13 @@ use serde_json::json;
 use tokio::join;
 
 use crate::deploys::{REPOSITORY, Shop, generations, image, invariants_hold, seen};
-use crate::support::{Browser, Page};
+use crate::support::{self, Browser, Page};
 
 /// Versions of the sample that start, asked for in turn, so that there always is something to change.
 const GOOD: [&str; 2] = ["v1.1.0", "v1.5.0"];
 
 fn rounds(short: usize) -> usize {
-    std::env::var("PILOTHOUSE_RACE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
+    support::rounds("PILOTHOUSE_RACE_ROUNDS", short)
 }
 
 /// A shop whose staging has run both versions, so that production may have them.

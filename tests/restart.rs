@@ -8,11 +8,11 @@ use tokio::process::Command;
 use crate::deploys::{Shop, image, invariants_hold};
 use crate::faults::{through, writes};
 use crate::support::gateway::Gateway;
-use crate::support::state;
+use crate::support::{self, state};
 
 /// How often, in each state: once in `bin/test`, as `PILOTHOUSE_RESTART_ROUNDS` says in `bench/faults`.
 fn rounds() -> usize {
-    std::env::var("PILOTHOUSE_RESTART_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1).max(1)
+    support::rounds("PILOTHOUSE_RESTART_ROUNDS", 1)
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::api::{json as read, program, send_json};
 use crate::deploys::REPOSITORY;
-use crate::support::World;
 use crate::support::cluster::{Sandbox, eventually};
+use crate::support::{self, World};
 
 /// One person may ask for 60 changes at once.
 const EACH: usize = 50;
@@ -39,7 +39,7 @@ fn deployment(name: &str) -> Deployment {
 
 #[tokio::test]
 async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
-    let count: usize = std::env::var("PILOTHOUSE_DEPLOYS").ok().and_then(|it| it.parse().ok()).unwrap_or(12);
+    let count: usize = support::rounds("PILOTHOUSE_DEPLOYS", 12);
     let sandbox = Sandbox::new("many", json!({})).await;
     let names: Vec<String> = (0..count).map(|n| format!("svc-{n:03}")).collect();
     let api: Api<Deployment> = Api::namespaced(sandbox.admin.clone(), &sandbox.namespace);

@@ -215,6 +215,11 @@ pub async fn listen() -> (TcpListener, String) {
     (listener, address)
 }
 
+/// How often something is tried: as this variable says (`bench/faults` sets it), else as often as `bin/test` has time for.
+pub fn rounds(variable: &str, short: usize) -> usize {
+    std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short).max(1)
+}
+
 /// The folder of the development cluster.
 pub fn state() -> PathBuf {
     std::env::var_os("PILOTHOUSE_TEST_STATE")
