@@ -37,16 +37,31 @@ impl Shop {
         Self::open_with(World::builder(), catalogue).await
     }
 
+    /// Its pods are simulated (KWOK) and not watched once they are ready: for what does not ask how a pod fares.
+    pub async fn with_simulated_pods() -> Self {
+        let on_kwok = json!({
+            "nodeSelector": {"type": "kwok"},
+            "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+        });
+        let world = World::builder().replace("soak = \"1s\"", "soak = \"0s\"");
+        Self::open_on(world, CATALOGUE, "production", on_kwok).await
+    }
+
     async fn open_with(world: Builder, catalogue: &str) -> Self {
         Self::open_as(world, catalogue, "production").await
     }
 
     /// In a world that calls its production this.
     pub async fn open_as(world: Builder, catalogue: &str, production_name: &str) -> Self {
+        Self::open_on(world, catalogue, production_name, json!({})).await
+    }
+
+    /// `nodes`: where its pods run, as fields of their spec.
+    async fn open_on(world: Builder, catalogue: &str, production_name: &str, nodes: Value) -> Self {
         let staging = Sandbox::new("staging", json!({})).await;
         let production = Sandbox::new("production", json!({ENVIRONMENT_LABEL: production_name})).await;
         for sandbox in [&staging, &production] {
-            put_with_kubectl(sandbox).await;
+            put_with_kubectl(sandbox, &nodes).await;
         }
         let files = tempfile::tempdir().unwrap();
         std::fs::write(files.path().join("catalog-info.yaml"), catalogue).unwrap();
@@ -147,8 +162,8 @@ metadata:
 spec: {type: service, lifecycle: production, owner: payments}
 ";
 
-async fn put_with_kubectl(sandbox: &Sandbox) {
-    let deployment = json!({
+async fn put_with_kubectl(sandbox: &Sandbox, nodes: &Value) {
+    let mut deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "shop", "labels": {"app.kubernetes.io/name": "shop"}},
@@ -167,12 +182,20 @@ async fn put_with_kubectl(sandbox: &Sandbox) {
             },
         },
     });
+    let pod = deployment["spec"]["template"]["spec"].as_object_mut().unwrap();
+    pod.extend(nodes.as_object().unwrap().clone());
     let params = PostParams { field_manager: Some("kubectl-create".into()), ..PostParams::default() };
     deployments(sandbox).create(&params, &serde_json::from_value(deployment).unwrap()).await.unwrap();
 }
 
 pub fn deployments(sandbox: &Sandbox) -> Api<Deployment> {
     Api::namespaced(sandbox.admin.clone(), &sandbox.namespace)
+}
+
+/// How often it was written to so that something else runs or is wanted: the API server counts it.
+pub async fn generation(sandbox: &Sandbox) -> usize {
+    let found = deployments(sandbox).get("shop").await.unwrap();
+    found.metadata.generation.unwrap().try_into().unwrap()
 }
 
 pub async fn image(sandbox: &Sandbox) -> String {

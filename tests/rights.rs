@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use pilothouse::kube::rights::{AS_ITSELF, AS_PEOPLE, Right};
 use serde_json::Value;
 
-use crate::support::state;
+use crate::support::cluster::audit_logs;
 
 /// "apps/deployments/scale patch"
 type Use = String;
@@ -57,11 +57,8 @@ fn called(event: &Value) -> Option<Called> {
 /// What the portal called since then, from every file of the log that is kept.
 fn since(began: Timestamp) -> Vec<Called> {
     let mut calls = Vec::new();
-    for entry in std::fs::read_dir(state().join("cluster")).unwrap().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with("audit") {
-            continue;
-        }
-        let lines = std::io::BufReader::new(std::fs::File::open(entry.path()).unwrap()).lines();
+    for file in audit_logs() {
+        let lines = std::io::BufReader::new(std::fs::File::open(file).unwrap()).lines();
         let portals = lines.map_while(Result::ok).filter(|line| line.contains("pilothouse:portal"));
         // The last line may be half of one.
         for event in portals.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {

@@ -22,7 +22,7 @@ start_apiserver() {
     --service-account-issuer=https://kubernetes.default.svc.cluster.local \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction,PodSecurity,ResourceQuota,LimitRanger \
     --audit-policy-file="$CLUSTER/config/audit-policy.yaml" --audit-log-path="$STATE/audit.log" \
-    --audit-log-maxsize=200 --audit-log-maxbackup=2 \
+    --audit-log-maxsize=200 --audit-log-maxbackup=5 \
     --shutdown-delay-duration=0s --event-ttl=2h
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -30,6 +31,7 @@ impl Sandbox {
     /// `labels` of the namespace, e.g. a PodSecurity level.
     pub async fn new(name: &str, labels: Value) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        LazyLock::force(&BEGAN);
         server::prepare_process();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("test-{name}-{}-{number}", std::process::id());
@@ -164,10 +166,30 @@ pub async fn until_allowed(user: &UserClient, namespace: &str) {
 /// What the API server's audit log has about a namespace, oldest first. It is being written to, so its last line may
 /// be half of one.
 pub fn audited(namespace: &str) -> Vec<Value> {
-    let log = std::fs::read_to_string(super::state().join("cluster/audit.log")).unwrap();
-    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-    let lines = whole.lines().filter(|line| line.contains(namespace));
-    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    let files = audit_logs().into_iter().filter(|file| file.metadata().unwrap().modified().unwrap() >= *BEGAN);
+    let logs = files.map(|file| std::fs::read_to_string(file).unwrap());
+    logs.flat_map(|log| {
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        let lines = whole.lines().filter(|line| line.contains(namespace));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    })
+    .collect()
+}
+
+/// Before the first namespace of these tests: a file that was full by then has nothing about them.
+static BEGAN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+
+/// Every file of the audit log that is kept, oldest first: `audit-<when it was full>.log` and `audit.log`.
+pub fn audit_logs() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(state().join("cluster")).unwrap();
+    let is_log = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("audit") && name.ends_with(".log")
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(is_log).collect();
+    // A dash sorts before a dot.
+    files.sort();
+    files
 }
 
 /// What a controller does in its own time: asked again until it is there, for at most half a minute.
