@@ -398,7 +398,7 @@ async fn a_quota_that_is_used_up_says_how_much_is_missing() {
     let bare =
         serde_json::from_value(json!({"spec": {"containers": [{"name": "web", "image": V1}]}})).unwrap();
     let start = pod_would_start(&maya, namespace, &bare).await;
-    assert_eq!(start, PodStart::WouldStart { warnings: Vec::new() });
+    assert_eq!(start, PodStart::WouldStart { warnings: Vec::new(), pull_secrets: Vec::new() });
     let limits: Api<LimitRange> = maya.api(namespace);
     let pod = with_defaults(bare, &limits.list(&Default::default()).await.unwrap().items);
     let quotas: Api<ResourceQuota> = maya.api(namespace);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pilothouse::events::{Chain, verify_chain};
 use pilothouse::kube::sources::ENVIRONMENT_LABEL;
@@ -272,34 +271,6 @@ async fn a_staging_deploy_lands_once_and_in_the_name_of_the_person_who_asked() {
     let page = maya.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("Deploy shop v1.1.0") && page.text.contains("Done"));
     invariants_hold(&shop).await;
-}
-
-#[tokio::test]
-async fn the_form_says_what_the_pods_would_miss_before_any_of_them_is_replaced() {
-    let shop = Shop::open().await;
-    let maya = shop.maya().await;
-    let from = json!([{"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "shop", "key": "mode"}}}]);
-    let names = json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "env": from}]}}}});
-    deployments(&shop.staging)
-        .patch("shop", &PatchParams::default(), &Patch::Strategic(names))
-        .await
-        .unwrap();
-    let form = async || maya.get("/services/shop/staging/deploy?version=v1.1.0&take_over=yes").await.text;
-
-    let began = std::time::Instant::now();
-    let missing = form().await;
-    let took = began.elapsed();
-    assert!(missing.contains("The ConfigMap shop in "), "{missing}");
-    println!("the form answered after {took:.1?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
-
-    let maps: Api<ConfigMap> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
-    let with =
-        |data: Value| serde_json::from_value(json!({"metadata": {"name": "shop"}, "data": data})).unwrap();
-    maps.create(&PostParams::default(), &with(json!({"other": "x"}))).await.unwrap();
-    assert!(form().await.contains("The key mode of the ConfigMap shop in "));
-    maps.replace("shop", &PostParams::default(), &with(json!({"mode": "x"}))).await.unwrap();
-    assert!(form().await.contains("Its ConfigMap is there"));
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ mod logs;
 mod machines;
 mod managed;
 mod migrations;
+mod needs;
 mod pages;
 mod program_sign_in;
 mod races;

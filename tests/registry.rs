@@ -2,31 +2,15 @@
 //! passwords and tokens the way public registries do.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use base64::Engine;
 use pilothouse::config;
 use pilothouse::registry::{ImageRef, Registry, RegistryError};
 use pilothouse::server::prepare_process;
 
-const IMAGE: &str = "payments/checkout-api";
+use crate::support::front::{Door, Front, registry_host};
 
-/// Where the development cluster's registry listens.
-fn registry_host() -> String {
-    let state =
-        std::env::var("PILOTHOUSE_TEST_STATE").expect("PILOTHOUSE_TEST_STATE names the cluster's folder");
-    let settings = std::fs::read_to_string(format!("{state}/cluster/settings")).unwrap();
-    let port = settings.lines().find_map(|line| line.strip_prefix("REGISTRY_PORT=")).unwrap();
-    format!("127.0.0.1:{port}")
-}
+const IMAGE: &str = "payments/checkout-api";
 
 fn image(host: &str, tag: &str) -> ImageRef {
     format!("{host}/{IMAGE}{tag}").parse().unwrap()
@@ -134,89 +118,4 @@ async fn an_api_call_is_not_led_elsewhere() {
     let front = Front::start(Door::Redirects).await;
     let odd = client(&front.host, None).tags(&image(&front.host, "")).await;
     assert!(matches!(odd, Err(RegistryError::Odd { .. })), "{odd:?}");
-}
-
-/// What stands before the real registry.
-#[derive(Clone, Copy, PartialEq)]
-enum Door {
-    Bearer,
-    Basic,
-    SwapsBytes,
-    Redirects,
-}
-
-/// A reverse proxy to the real registry with a door in it.
-struct Front {
-    host: String,
-    tokens: Arc<AtomicUsize>,
-}
-
-#[derive(Clone)]
-struct Behind {
-    door: Door,
-    address: SocketAddr,
-    tokens: Arc<AtomicUsize>,
-    http: reqwest::Client,
-}
-
-impl Front {
-    async fn start(door: Door) -> Self {
-        prepare_process();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let tokens = Arc::new(AtomicUsize::new(0));
-        let behind = Behind { door, address, tokens: tokens.clone(), http: reqwest::Client::new() };
-        let router = Router::new().route("/token", get(token)).fallback(pass).with_state(behind);
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { host: address.to_string(), tokens }
-    }
-}
-
-fn knows_password(headers: &HeaderMap) -> bool {
-    let expected = base64::engine::general_purpose::STANDARD.encode("portal:secret");
-    headers.get(header::AUTHORIZATION).is_some_and(|value| value == format!("Basic {expected}").as_str())
-}
-
-async fn token(State(behind): State<Behind>, request: Request) -> Response {
-    let query = request.uri().query().unwrap_or_default();
-    if !knows_password(request.headers())
-        || !query.contains("scope=repository%3Apayments%2Fcheckout-api%3Apull")
-    {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    behind.tokens.fetch_add(1, Ordering::SeqCst);
-    r#"{"token":"good","access_token":"good","expires_in":300}"#.into_response()
-}
-
-async fn pass(State(behind): State<Behind>, request: Request) -> Response {
-    let headers = request.headers();
-    let challenge = match behind.door {
-        Door::Bearer if headers.get(header::AUTHORIZATION).is_none_or(|value| value != "Bearer good") => {
-            Some(format!(
-                r#"Bearer realm="http://{}/token",service="front",scope="repository:x:push""#,
-                behind.address
-            ))
-        }
-        Door::Basic if !knows_password(headers) => Some(r#"Basic realm="front""#.to_string()),
-        _ => None,
-    };
-    if let Some(challenge) = challenge {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response();
-    }
-    if behind.door == Door::Redirects {
-        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:9/")]).into_response();
-    }
-    let url = format!("http://{}{}", registry_host(), request.uri());
-    let accept = headers.get(header::ACCEPT).cloned().unwrap();
-    let real = behind.http.request(request.method().clone(), url).header(header::ACCEPT, accept);
-    let real = real.send().await.unwrap();
-    let mut answer = Response::builder().status(real.status());
-    for name in [header::CONTENT_TYPE.as_str(), "docker-content-digest"] {
-        if let Some(value) = real.headers().get(name) {
-            answer = answer.header(name, value);
-        }
-    }
-    let swap = behind.door == Door::SwapsBytes && request.method() == Method::GET;
-    let body = if swap { "{}".into() } else { real.bytes().await.unwrap() };
-    answer.body(Body::from(body)).unwrap()
 }

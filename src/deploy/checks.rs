@@ -84,10 +84,10 @@ pub(super) fn guarded(
 /// What a dry run of one pod says.
 pub(super) fn would_start(pod: PodStart, platform: &[String]) -> Check {
     match pod {
-        PodStart::WouldStart { warnings } if warnings.is_empty() => {
+        PodStart::WouldStart { warnings, .. } if warnings.is_empty() => {
             Check::ok("Its pods would be let in", "Quota, limits and pod security, by a dry run of one pod")
         }
-        PodStart::WouldStart { warnings } => {
+        PodStart::WouldStart { warnings, .. } => {
             Check::warn("Its pods would be let in, with a warning", warnings.join(" "))
         }
         PodStart::Refused(refusal) => {

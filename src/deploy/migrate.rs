@@ -8,6 +8,7 @@ use super::change::{Draft, Fields, Input};
 use super::checks::{self, Check};
 use super::deploy::{Action, ShownDiff};
 use super::migration::{self, Migration};
+use super::needs;
 use super::plan::{self, Found};
 use crate::app::App;
 use crate::auth::CurrentUser;
@@ -160,12 +161,8 @@ async fn ask_cluster(
     let client = plan::trying(app, user, environment, glass)?;
     let tried = migration.job_to_try();
     let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
-    let (answer, pod) = tokio::join!(job::dry_run(&client, &tried), async {
-        match &template {
-            Some(template) => dry_run::pod_would_start(&client, &draft.place.namespace, template).await,
-            None => dry_run::PodStart::NotAsked,
-        }
-    });
+    let needs = needs::ask(app, &client, &draft.place.namespace, template.as_ref());
+    let (answer, needs) = tokio::join!(job::dry_run(&client, &tried), needs);
     let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
     draft.checks.push(match answer {
         Ok(warnings) if warnings.is_empty() => {
@@ -177,7 +174,7 @@ async fn ask_cluster(
             Check::bad("The cluster refuses the Job", refusal.sentence(), help)
         }
     });
-    draft.checks.push(checks::would_start(pod, &platform));
+    draft.checks.extend(needs);
     draft.shown = vec![shown(migration, &migration.job)];
     Ok(())
 }

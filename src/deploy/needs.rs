@@ -1,15 +1,40 @@
-//! What the pods need before any of them is replaced, beyond what a dry run of one says: an image for the platform of the
-//! nodes, and the ConfigMaps and keys that its template names. Secrets are not looked up: the portal has no right to read
-//! any, in nobody's name, and the kubelet says in seconds which one is missing.
+//! What the pods need before any of them is replaced: to be let in (a dry run of one), an image for the platform of the
+//! nodes, passwords that let these pull it (pulls.rs), and the ConfigMaps, Secrets and keys that their template names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use serde_json::Value;
 
-use super::checks::Check;
-use super::wording;
-use crate::kube::{CALL_TIMEOUT, Refusal, UserClient};
+use super::checks::{Check, would_start};
+use super::{pulls, wording};
+use crate::app::App;
+use crate::kube::dry_run::{PodStart, pod_would_start};
+use crate::kube::{CALL_TIMEOUT, Refusal, UserClient, secrets};
+
+/// Asks all of it, as the person. None of a template: the objects that would make the pods have none.
+pub(super) async fn ask(
+    app: &App,
+    client: &UserClient,
+    namespace: &str,
+    template: Option<&PodTemplateSpec>,
+) -> Vec<Check> {
+    let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
+    let Some(template) = template else { return vec![would_start(PodStart::NotAsked, &platform)] };
+    let started = async {
+        let pod = pod_would_start(client, namespace, template).await;
+        // Admission adds those of the service account.
+        let admitted = match &pod {
+            PodStart::WouldStart { pull_secrets, .. } => Some(pull_secrets.clone()),
+            PodStart::Refused(_) | PodStart::NotAsked => None,
+        };
+        let pulls = pulls::check(&app.registry, client, namespace, template, admitted).await;
+        [would_start(pod, &platform)].into_iter().chain(pulls)
+    };
+    let (started, sources) = tokio::join!(started, sources(client, namespace, template));
+    started.chain(sources).collect()
+}
 
 /// Whether any node, and whether each of them, can run an image for these platforms (`linux/arm64/v8`). None: nothing to say,
 /// because one of the two is not known.
@@ -33,38 +58,74 @@ pub(super) fn platform(image: &[String], nodes: &BTreeSet<String>) -> Option<Che
     })
 }
 
-/// ConfigMaps by name, with the keys that have to be in them.
-type Named = BTreeMap<String, BTreeSet<String>>;
+/// What a pod reads keys of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    ConfigMap,
+    Secret,
+}
 
-/// Whether the ConfigMaps that the template names are there, with the keys it names. None: it names none.
-pub(super) async fn config_maps(
-    client: &UserClient,
-    namespace: &str,
-    template: &PodTemplateSpec,
-) -> Option<Check> {
+/// By kind and name, with the keys that have to be in it.
+type Named = BTreeMap<(Source, String), BTreeSet<String>>;
+
+/// Whether the ConfigMaps and Secrets that the template names are there, with the keys it names.
+async fn sources(client: &UserClient, namespace: &str, template: &PodTemplateSpec) -> Vec<Check> {
     let mut named = Named::new();
-    collect(&serde_json::to_value(template).ok()?, &mut named);
-    let api = client.api::<ConfigMap>(namespace);
-    let mut missing = Vec::new();
-    for (name, keys) in &named {
-        let found = match tokio::time::timeout(CALL_TIMEOUT, api.get_opt(name)).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Some(wording::config_maps_not_asked(&Refusal::from(error).sentence())),
-            Err(_) => return Some(wording::config_maps_not_asked(&Refusal::Timeout.sentence())),
-        };
-        missing.extend(lacks(name, keys, found.as_ref()));
+    collect(&serde_json::to_value(template).unwrap_or_default(), &mut named);
+    let keys = join_all(named.keys().map(|(source, name)| source.keys(client, namespace, name))).await;
+
+    let (mut there, mut missing, mut not_asked) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (((source, name), wanted), found) in named.iter().zip(keys) {
+        match found {
+            Ok(found) => {
+                there.push(*source);
+                missing.extend(lacks(*source, name, wanted, found.as_ref()));
+            }
+            Err(refusal) => drop(not_asked.insert(*source, refusal)),
+        }
     }
-    (!named.is_empty()).then(|| wording::config_maps(named.len(), &missing, namespace))
+    let looked_up = (!there.is_empty()).then(|| wording::sources(&there, &missing, namespace));
+    let not_asked =
+        not_asked.into_iter().map(|(source, why)| wording::sources_not_asked(source, &why.sentence()));
+    looked_up.into_iter().chain(not_asked).collect()
+}
+
+impl Source {
+    /// None: there is none of this name.
+    async fn keys(
+        self,
+        client: &UserClient,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<BTreeSet<String>>, Refusal> {
+        match self {
+            Self::ConfigMap => {
+                let api = client.api::<ConfigMap>(namespace);
+                let found = tokio::time::timeout(CALL_TIMEOUT, api.get_opt(name)).await;
+                Ok(found.map_err(|_| Refusal::Timeout)??.map(|map| {
+                    let binary = map.binary_data.unwrap_or_default().into_keys();
+                    map.data.unwrap_or_default().into_keys().chain(binary).collect()
+                }))
+            }
+            Self::Secret => Ok(secrets::look(client, namespace, name).await?.map(|seen| seen.keys)),
+        }
+    }
 }
 
 /// What is missing of one, as people say it.
-fn lacks(name: &str, keys: &BTreeSet<String>, found: Option<&ConfigMap>) -> Vec<String> {
-    let Some(found) = found else { return vec![format!("the ConfigMap {name}")] };
-    let has = |key: &String| {
-        found.data.as_ref().is_some_and(|data| data.contains_key(key))
-            || found.binary_data.as_ref().is_some_and(|data| data.contains_key(key))
-    };
-    keys.iter().filter(|key| !has(key)).map(|key| format!("the key {key} of the ConfigMap {name}")).collect()
+fn lacks(
+    source: Source,
+    name: &str,
+    wanted: &BTreeSet<String>,
+    found: Option<&BTreeSet<String>>,
+) -> Vec<String> {
+    match found {
+        None => vec![format!("the {} {name}", wording::source(source))],
+        Some(found) => wanted
+            .difference(found)
+            .map(|key| format!("the key {key} of the {} {name}", wording::source(source)))
+            .collect(),
+    }
 }
 
 /// Wherever a pod can name one: the environment of its containers, and its volumes. What is optional may be missing.
@@ -72,10 +133,15 @@ fn collect(value: &Value, named: &mut Named) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
-                let names_one = matches!(field.as_str(), "configMapKeyRef" | "configMapRef" | "configMap");
-                match value["name"].as_str() {
-                    Some(name) if names_one && value["optional"] != true => {
-                        let keys = named.entry(name.into()).or_default();
+                let source = match field.as_str() {
+                    "configMapKeyRef" | "configMapRef" | "configMap" => Some(Source::ConfigMap),
+                    "secretKeyRef" | "secretRef" | "secret" | "nodePublishSecretRef" => Some(Source::Secret),
+                    _ => None,
+                };
+                // A volume calls it by another word than all the rest.
+                match (source, value["name"].as_str().or(value["secretName"].as_str())) {
+                    (Some(source), Some(name)) if value["optional"] != true => {
+                        let keys = named.entry((source, name.into())).or_default();
                         let items = value["items"].as_array().into_iter().flatten().map(|item| &item["key"]);
                         let wanted = items.chain([&value["key"]]).filter_map(Value::as_str);
                         keys.extend(wanted.map(String::from));
@@ -112,29 +178,49 @@ mod tests {
     }
 
     #[test]
-    fn config_maps_are_named_in_the_environment_and_in_volumes() {
+    fn config_maps_and_secrets_are_named_in_the_environment_and_in_volumes() {
         let template = json!({"spec": {
             "containers": [{
                 "env": [
                     {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "a"}}},
                     {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "maybe", "key": "b", "optional": true}}},
-                    {"name": "C", "valueFrom": {"secretKeyRef": {"name": "secret", "key": "c"}}},
+                    {"name": "C", "valueFrom": {"secretKeyRef": {"name": "app", "key": "c"}}},
                 ],
-                "envFrom": [{"configMapRef": {"name": "all"}}],
+                "envFrom": [{"configMapRef": {"name": "all"}}, {"secretRef": {"name": "every"}}],
             }],
+            "imagePullSecrets": [{"name": "not a source: pulls.rs asks about it"}],
             "volumes": [
                 {"name": "files", "configMap": {"name": "app", "items": [{"key": "nginx.conf", "path": "x"}]}},
-                {"name": "both", "projected": {"sources": [{"configMap": {"name": "projected"}}]}},
+                {"name": "tls", "secret": {"secretName": "tls", "items": [{"key": "tls.key", "path": "x"}]}},
+                {"name": "later", "secret": {"secretName": "later", "optional": true}},
+                {"name": "both", "projected": {"sources": [
+                    {"configMap": {"name": "projected"}},
+                    {"secret": {"name": "projected", "items": [{"key": "p", "path": "p"}]}},
+                ]}},
+                {"name": "csi", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "store"}}},
             ],
         }});
         let mut named = Named::new();
         collect(&template, &mut named);
         let keys = |keys: &[&str]| texts(keys).into_iter().collect::<BTreeSet<_>>();
-        let wanted = [("all", keys(&[])), ("app", keys(&["a", "nginx.conf"])), ("projected", keys(&[]))];
-        assert_eq!(named, wanted.map(|(name, keys)| (name.to_string(), keys)).into());
+        let wanted = [
+            (Source::ConfigMap, "all", keys(&[])),
+            (Source::ConfigMap, "app", keys(&["a", "nginx.conf"])),
+            (Source::ConfigMap, "projected", keys(&[])),
+            (Source::Secret, "app", keys(&["c"])),
+            (Source::Secret, "every", keys(&[])),
+            (Source::Secret, "projected", keys(&["p"])),
+            (Source::Secret, "store", keys(&[])),
+            (Source::Secret, "tls", keys(&["tls.key"])),
+        ];
+        assert_eq!(named, wanted.map(|(source, name, keys)| ((source, name.to_string()), keys)).into());
 
-        let app: ConfigMap = serde_json::from_value(json!({"data": {"a": "1"}})).unwrap();
-        assert_eq!(lacks("app", &named["app"], Some(&app)), ["the key nginx.conf of the ConfigMap app"]);
-        assert_eq!(lacks("all", &named["all"], None), ["the ConfigMap all"]);
+        let lack = |source, name: &str, wanted: &[&str], found| lacks(source, name, &keys(wanted), found);
+        let has_a = keys(&["a"]);
+        assert_eq!(
+            lack(Source::ConfigMap, "app", &["a", "nginx.conf"], Some(&has_a)),
+            ["the key nginx.conf of the ConfigMap app"]
+        );
+        assert_eq!(lack(Source::Secret, "every", &[], None), ["the Secret every"]);
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::checks::{
-    Check, capitalised, frozen, granted_by, guarded, queue, requirement, resolve, who_grants, would_start,
+    Check, capitalised, frozen, granted_by, guarded, queue, requirement, resolve, who_grants,
 };
 use super::deploy::{Action, Digest, ImageChange, Place, Policy, ShownDiff};
 use super::strategy::Strategy;
@@ -18,7 +18,7 @@ use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
 use crate::config::{Environment, Strategy as Kind};
 use crate::kube::apply::{self, Marks};
-use crate::kube::dry_run::{self, ObjectPlan, PodStart};
+use crate::kube::dry_run::{self, ObjectPlan};
 use crate::kube::ownership::{self, ImageOwner};
 use crate::kube::stuck::{self, Given};
 use crate::kube::{
@@ -631,23 +631,14 @@ impl Plan {
                 None => Vec::new(),
             }
         };
-        let pod = async {
-            match &template {
-                Some(template) => dry_run::pod_would_start(&client, &self.place.namespace, template).await,
-                None => PodStart::NotAsked,
-            }
-        };
-        let needs = async {
-            let template = template.as_ref()?;
-            needs::config_maps(&client, &self.place.namespace, template).await
-        };
+        let needs = needs::ask(app, &client, &self.place.namespace, template.as_ref());
         let dry_run = dry_run::dry_run(&client, &objects, forced);
-        let (plans, demanded, pod, needs) = tokio::join!(dry_run, demanded, pod, needs);
+        let (plans, demanded, needs) = tokio::join!(dry_run, demanded, needs);
         if let (Some(guard), Some(policy)) = (&environment.guard, environment.guard_policy()) {
             let breaks_glass = user.is_in_any(guard.break_glass.iter().map(|group| group.get_ref()));
             self.checks.extend(guarded(&plans, &demanded, &policy, breaks_glass));
         }
-        self.answers(app, plans, pod);
+        self.answers(app, plans);
         self.checks.extend(needs);
         Ok(())
     }
@@ -683,7 +674,7 @@ impl Plan {
         vec![apply::image_patch(change.at(&self.place.namespace), &images, &Marks::default())]
     }
 
-    fn answers(&mut self, app: &App, plans: Vec<ObjectPlan>, pod: PodStart) {
+    fn answers(&mut self, app: &App, plans: Vec<ObjectPlan>) {
         let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
         let mut refused = false;
         for plan in plans {
@@ -713,7 +704,6 @@ impl Plan {
             };
             self.checks.push(Check::ok("The cluster accepts it", detail));
         }
-        self.checks.push(would_start(pod, &platform));
     }
 }
 

@@ -6,6 +6,8 @@ use super::checks::{Check, capitalised};
 use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
 use super::gates::{Moved, Refusal};
 use super::glass::{BrokenGlass, Unapproved};
+use super::needs::Source;
+use super::pulls::Pull;
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
@@ -359,22 +361,80 @@ pub fn built_for(platforms: &str) -> String {
 
 pub const BUILD_IT_TOO: &str = "Build it for these nodes, too: docker buildx build --platform …";
 
-/// Whether what the pods read from ConfigMaps is there.
-pub fn config_maps(named: usize, missing: &[String], namespace: &str) -> Check {
-    match missing {
-        [] if named == 1 => Check::ok("Its ConfigMap is there", "With the keys that its pods name"),
-        [] => Check::ok(format!("Its {named} ConfigMaps are there"), "With the keys that its pods name"),
-        missing => {
-            let detail =
-                format!("{} in {namespace}. Its pods could not start.", capitalised(&missing.join(", ")));
-            let title = "Something that its pods read is missing";
-            Check::bad(title, detail, Some("Create it first, then check again.".into()))
-        }
+pub fn source(source: Source) -> &'static str {
+    match source {
+        Source::ConfigMap => "ConfigMap",
+        Source::Secret => "Secret",
     }
 }
 
-pub fn config_maps_not_asked(why: &str) -> Check {
-    Check::idle("ConfigMaps not checked", why)
+/// Whether what the pods read from ConfigMaps and Secrets is there.
+pub fn sources(named: &[Source], missing: &[String], namespace: &str) -> Check {
+    if !missing.is_empty() {
+        let detail =
+            format!("{} in {namespace}. Its pods could not start.", capitalised(&missing.join(", ")));
+        let title = "Something that its pods read is missing";
+        return Check::bad(title, detail, Some("Create it first, then check again.".into()));
+    }
+    let count = |kind| match named.iter().filter(|it| **it == kind).count() {
+        0 => None,
+        1 => Some(source(kind).to_string()),
+        many => Some(format!("{many} {}s", source(kind))),
+    };
+    let kinds: Vec<String> = [Source::ConfigMap, Source::Secret].into_iter().filter_map(count).collect();
+    let are = if named.len() == 1 { "is" } else { "are" };
+    Check::ok(format!("Its {} {are} there", kinds.join(" and ")), "With the keys that its pods name")
+}
+
+pub fn sources_not_asked(kind: Source, why: &str) -> Check {
+    Check::idle(format!("{}s not checked", source(kind)), why)
+}
+
+pub fn pull_secrets_not_asked(why: &str) -> Check {
+    Check::idle("Pull secret not tried", why)
+}
+
+/// What trying the passwords of the pods' pull secrets says. `useless`: those that are not there, or hold none. A node may
+/// have passwords of its own, which nobody sees from here, so that this never refuses.
+pub fn pulls(pulls: &[Pull], useless: &[String]) -> Check {
+    const UNLESS: &str = "Unless the nodes have a password of their own, its pods can’t start.";
+    let useless = match useless {
+        [] => None,
+        [one] => Some(format!("{one} is not there, or holds no passwords.")),
+        several => Some(format!("{} are not there, or hold no passwords.", several.join(" and "))),
+    };
+    let with_useless =
+        |detail: String| [Some(detail), useless.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    for pull in pulls {
+        if let Pull::Refused { image, secrets } = pull {
+            let (host, repository, secrets) = (image.host(), image.repository(), secrets.join(" and "));
+            let detail = format!("{host} refuses the password in {secrets} for {repository}. {UNLESS}");
+            return Check::warn("Its pull secret does not work", detail);
+        }
+        if let Pull::NoneFor(image) = pull {
+            let (host, repository) = (image.host(), image.repository());
+            let detail = format!("Not everybody may read {repository} there.");
+            return Check::warn(
+                format!("No pull secret is for {host}"),
+                format!("{} {UNLESS}", with_useless(detail)),
+            );
+        }
+    }
+    if let Some(Pull::Unknown(error)) = pulls.iter().find(|pull| matches!(pull, Pull::Unknown(_))) {
+        return pull_secrets_not_asked(&error.to_string());
+    }
+    let mut with: Vec<&str> = pulls
+        .iter()
+        .filter_map(|pull| if let Pull::With(secret) = pull { Some(secret.as_str()) } else { None })
+        .collect();
+    with.dedup();
+    match with.as_slice() {
+        [] => Check::ok("Its images need no pull secret", with_useless("Everybody may read them.".into())),
+        with => Check::ok(
+            "Its pull secret works",
+            with_useless(format!("The registry takes the password in {}.", with.join(" and "))),
+        ),
+    }
 }
 
 /// What came instead of an answer to the smoke request.

@@ -132,6 +132,8 @@ fn cleaned(mut object: Value) -> Value {
 pub enum PodStart {
     WouldStart {
         warnings: Vec<String>,
+        /// Names, with those that admission added from the service account.
+        pull_secrets: Vec<String>,
     },
     /// Quota, PodSecurity, a policy or a limit: the rollout would get stuck. Or the cluster could not be asked.
     Refused(Refusal),
@@ -156,7 +158,11 @@ pub async fn pod_would_start(user: &UserClient, namespace: &str, template: &PodT
         Err(refusal) => Err(refusal),
     };
     match answer {
-        Ok(answer) => PodStart::WouldStart { warnings: answer.warnings },
+        Ok(answer) => {
+            let pull_secrets = answer.object["spec"]["imagePullSecrets"].as_array().into_iter().flatten();
+            let pull_secrets = pull_secrets.filter_map(|it| Some(it["name"].as_str()?.to_string())).collect();
+            PodStart::WouldStart { warnings: answer.warnings, pull_secrets }
+        }
         Err(Refusal::Forbidden { .. } | Refusal::PortalForbidden { .. }) => PodStart::NotAsked,
         Err(refusal) => PodStart::Refused(refusal),
     }

@@ -3,7 +3,7 @@
 //! Judging it, from objects alone: what a pod does (`pod.rs`), how a rollout goes (`rollout.rs`), how healthy it is
 //! (`health.rs`), and the one reason it is not (`diagnosis.rs`).
 //! A second Deployment beside a workload, and leading traffic to it (`beside.rs`); asking a pod whether it works
-//! (`smoke.rs`). A Job that runs once (`job.rs`): made, watched, judged.
+//! (`smoke.rs`); what a Secret holds, but not its values (`secrets.rs`). A Job that runs once (`job.rs`): made, watched, judged.
 //! An administrator's own client, which only tries things out: `trial.rs`.
 //! Changing it: who owns a field (`ownership.rs`), what would happen (`dry_run.rs`), the write (`apply.rs`), and
 //! why it was refused (`refusal.rs`); what would keep it from rolling out (`stuck.rs`). What the portal may do at all, as itself and as people: `rights.rs`.
@@ -30,6 +30,7 @@ mod refusal;
 mod refused_pod;
 pub mod rights;
 pub mod rollout;
+pub mod secrets;
 pub mod smoke;
 pub mod sources;
 mod status;

@@ -25,7 +25,7 @@ const fn right(
 }
 
 /// As itself the portal watches what it shows, and asks what people may do. No secrets, no configmaps, no logs: those
-/// are read as a person or not at all; secrets not at all.
+/// are read as a person or not at all.
 pub const AS_ITSELF: &[Right] = &[
     right("", "pods", &["list", "watch"], ""),
     right("", "resourcequotas", &["list", "watch"], ""),
@@ -87,6 +87,14 @@ pub const AS_PEOPLE: &[Right] = &[
     right("", "resourcequotas", &["list"], "Whether there is room for a bigger size."),
     right("", "limitranges", &["list"], ""),
     right("", "configmaps", &["get"], "Whether those that a template names are there, with their keys."),
+    right(
+        "",
+        "secrets",
+        &["get"],
+        "Whether those that a template names are there, with their keys, and whether the passwords of its pull secrets \
+         work. It adds no power to changing Deployments, whose pods may mount any of them. Leave it out and the form \
+         says that nobody looked.",
+    ),
     right(
         "",
         "pods/proxy",

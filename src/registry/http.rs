@@ -12,11 +12,12 @@ use http::header::{ACCEPT, AUTHORIZATION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use moka::future::Cache;
 use reqwest::{Client, Response, redirect};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::auth::{self, Challenge};
 use super::guard::{self, NotPublic, PublicOnly};
+use super::login::Login;
 use super::{ImageRef, RegistryError};
 use crate::config;
 
@@ -117,21 +118,40 @@ impl Http {
             return Ok(response);
         }
         self.tokens.invalidate(&name).await;
-        let Some(authorization) = self.authorization(image, response.headers()).await? else {
+        let ours = self.configured.get(image.host()).and_then(ours);
+        let Some(authorization) = self.authorization(image, response.headers(), ours).await? else {
             return Ok(response);
         };
         self.tokens.insert(name, authorization.clone()).await;
         self.once(method, image, url, accept, Some(authorization)).await
     }
 
-    /// What to send after a 401: our password where that is asked for, else a token bought with it.
+    /// Whether somebody else's password lets the image be read; with None, whether anybody may. Nothing is remembered.
+    pub async fn lets_in(
+        &self,
+        image: &ImageRef,
+        url: Url,
+        accept: &'static str,
+        login: Option<&Login>,
+    ) -> Result<(), RegistryError> {
+        let mut response = self.once(Method::HEAD, image, &url, accept, None).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let theirs = login.and_then(|login| basic(&login.username, &login.password));
+            if let Some(authorization) = self.authorization(image, response.headers(), theirs).await? {
+                response = self.once(Method::HEAD, image, &url, accept, Some(authorization)).await?;
+            }
+        }
+        finish(image, response, 0).await.map(drop)
+    }
+
+    /// What to send after a 401: the password where that is asked for, else a token bought with it.
     /// Without a password the token service is asked anonymously, which is how public images are read.
     async fn authorization(
         &self,
         image: &ImageRef,
         headers: &HeaderMap,
+        basic: Option<HeaderValue>,
     ) -> Result<Option<HeaderValue>, RegistryError> {
-        let basic = self.configured.get(image.host()).and_then(basic);
         match Challenge::of(headers) {
             None => Ok(None),
             Some(Challenge::Basic) => Ok(basic),
@@ -171,8 +191,11 @@ impl Http {
     }
 }
 
-fn basic(registry: &config::Registry) -> Option<HeaderValue> {
-    let (username, password) = (registry.username.as_ref()?, registry.password.as_ref()?);
+fn ours(registry: &config::Registry) -> Option<HeaderValue> {
+    basic(registry.username.as_ref()?, registry.password.as_ref()?)
+}
+
+fn basic(username: &str, password: &SecretString) -> Option<HeaderValue> {
     let pair = format!("{username}:{}", password.expose_secret());
     secret(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
 }

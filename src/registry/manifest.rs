@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::client::Registry;
+use super::login::Login;
 use super::reference::Digest;
 use super::{ImageRef, RegistryError};
 
@@ -98,6 +99,13 @@ impl Registry {
             platforms.push(platform);
         }
         Ok(Resolved { digest, media_type: manifest.media_type.clone(), platforms })
+    }
+
+    /// Whether this password lets the image be read (None: whether anybody may), as a node asks before it pulls.
+    /// `Err(Denied)`: it does not.
+    pub async fn lets_pull(&self, image: &ImageRef, login: Option<&Login>) -> Result<(), RegistryError> {
+        let url = self.http.url(image, &format!("manifests/{}", image.wanted()))?;
+        self.http.lets_in(image, url, ACCEPT, login).await
     }
 
     /// When and from what the image was built.

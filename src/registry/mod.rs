@@ -7,6 +7,8 @@
 //!                                              └─ http.rs: tokens, limits, no way into the private network
 //! ```
 //!
+//! What a pull secret holds (`login.rs`) is tried and forgotten.
+//!
 //! References come from a form, so a registry that the configuration does not name may only be at a public
 //! address (`guard.rs`).
 
@@ -15,6 +17,7 @@ mod client;
 mod error;
 mod guard;
 mod http;
+mod login;
 mod manifest;
 mod reference;
 mod tags;
@@ -22,6 +25,7 @@ mod version;
 
 pub use client::Registry;
 pub use error::RegistryError;
+pub use login::Login;
 pub use manifest::{Origin, Resolved};
 pub use reference::{Digest, ImageRef, OddReference};
 pub use tags::Tag;

@@ -166,7 +166,8 @@ pub async fn until_allowed(user: &UserClient, namespace: &str) {
 /// What the API server's audit log has about a namespace, oldest first. It is being written to, so its last line may
 /// be half of one.
 pub fn audited(namespace: &str) -> Vec<Value> {
-    let files = audit_logs().into_iter().filter(|file| file.metadata().unwrap().modified().unwrap() >= *BEGAN);
+    let files =
+        audit_logs().into_iter().filter(|file| file.metadata().unwrap().modified().unwrap() >= *BEGAN);
     let logs = files.map(|file| std::fs::read_to_string(file).unwrap());
     logs.flat_map(|log| {
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);

@@ -8,6 +8,7 @@ pub mod cluster;
 mod database;
 pub mod desk;
 pub mod forger;
+pub mod front;
 pub mod gateway;
 pub mod keycloak;
 pub mod mutations;
