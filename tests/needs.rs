@@ -81,6 +81,52 @@ async fn the_form_says_which_config_maps_secrets_and_keys_are_missing() {
 }
 
 #[tokio::test]
+async fn a_rollback_says_what_it_does_not_bring_back() {
+    let shop = Shop::open().await;
+    let maya = shop.maya().await;
+    let env = json!([
+        {"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "shop", "key": "mode"}}},
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+    ]);
+    let maps: Api<ConfigMap> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
+    let mode = async |mode: &str| {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"mode": mode}});
+        maps.patch("shop", &PatchParams::apply("kubectl"), &Patch::Apply(map)).await.unwrap();
+    };
+    mode("fast").await;
+    put_secret(&shop, "db", "Opaque", json!({"password": "one"})).await;
+    edit(&shop, json!({"containers": [{"name": "shop", "env": env}]})).await;
+    for version in ["v1.1.0", "v1.5.0"] {
+        let id = shop.deploy(&maya, "staging", version).await;
+        shop.ends_as(id, "succeeded").await;
+    }
+    let form = async || maya.get("/services/shop/staging/rollback").await.text;
+    let as_it_was = "What its pods read is as it was";
+    let page = form().await;
+    assert!(page.contains(as_it_was) && page.contains("When v1.1.0 ran here with success"), "{page}");
+
+    mode("slow").await;
+    put_secret(&shop, "db", "Opaque", json!({"password": "two"})).await;
+    let page = form().await;
+    assert!(page.contains("What its pods read has changed since"), "{page}");
+    assert!(
+        page.contains("ConfigMap shop, Secret db were written to since v1.1.0 ran here with success"),
+        "{page}"
+    );
+
+    // A ConfigMap is known by what is in it, a Secret by who wrote to it last.
+    mode("fast").await;
+    assert!(form().await.contains("Secret db was written to since v1.1.0 ran here"));
+    let kept: Value = sqlx::query_scalar("select reads from releases order by id limit 1")
+        .fetch_one(&shop.world.app.db)
+        .await
+        .unwrap();
+    assert_eq!(kept["ConfigMap shop"].as_str().unwrap().len(), 64, "{kept}");
+    let version = kept["Secret db"].as_str().unwrap();
+    assert!(version.len() > 37 && version.contains('/'), "uid/resourceVersion: {kept}");
+}
+
+#[tokio::test]
 async fn who_may_not_read_secrets_is_told_that_nobody_looked() {
     let shop = Shop::open().await;
     let env = json!([{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]);

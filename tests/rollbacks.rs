@@ -1,11 +1,11 @@
 //! What does not run well is put back by itself: real pods that crash, in the rollout and after it.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::deploys::{REPOSITORY, Shop, generations, image, invariants_hold, until};
+use crate::deploys::{REPOSITORY, Shop, deployments, generations, image, invariants_hold, until};
 use crate::support::World;
 
 /// Staging puts back what fails there.
@@ -33,6 +33,15 @@ async fn detail(shop: &Shop, id: i64) -> Value {
 async fn a_version_that_crashes_is_replaced_by_the_last_good_one() {
     let shop = open().await;
     let maya = shop.maya().await;
+    let maps: Api<ConfigMap> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
+    let from = json!([{"configMapRef": {"name": "shop"}}]);
+    let names = json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "envFrom": from}]}}}});
+    maps.create(&Default::default(), &map(json!({"mode": "fast"}))).await.unwrap();
+    let params = PatchParams::default();
+    deployments(&shop.staging).patch("shop", &params, &Patch::Strategic(names)).await.unwrap();
+    let good = shop.deploy(&maya, "staging", "v1.5.0").await;
+    shop.ends_as(good, "succeeded").await;
+    maps.replace("shop", &Default::default(), &map(json!({"mode": "slow"}))).await.unwrap();
     let before = image(&shop.staging).await;
 
     let id = shop.deploy(&maya, "staging", "v1.3.0").await;
@@ -40,10 +49,15 @@ async fn a_version_that_crashes_is_replaced_by_the_last_good_one() {
 
     assert_eq!(image(&shop.staging).await, before);
     let written: Vec<_> = generations(&shop.staging).into_iter().filter(|(who, _)| who == "maya").collect();
-    assert_eq!(written.len(), 3, "v1.1.0, v1.3.0 and v1.1.0 again: {written:?}");
+    assert_eq!(written.len(), 4, "v1.1.0, v1.5.0, v1.3.0 and v1.5.0 again: {written:?}");
     let page = maya.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("FATAL config: DATABASE_URL is not set"), "the last log line is not shown");
-    assert!(page.text.contains("v1.1.0 was put back and runs again."), "{}", page.text);
+    assert!(page.text.contains("v1.5.0 was put back and runs again."), "{}", page.text);
+    assert!(
+        page.text.contains("ConfigMap shop was written to since v1.5.0 ran here with success"),
+        "{}",
+        page.text
+    );
     let audited: String =
         sqlx::query_scalar("select outcome from audit where action = 'deploy.end' order by id desc limit 1")
             .fetch_one(&shop.world.app.db)
@@ -52,9 +66,13 @@ async fn a_version_that_crashes_is_replaced_by_the_last_good_one() {
     assert_eq!(audited, "rolled_back");
 
     // The next one starts from what runs, as if nothing had been.
-    let next = shop.deploy(&maya, "staging", "v1.5.0").await;
+    let next = shop.deploy(&maya, "staging", "v1.1.0").await;
     shop.ends_as(next, "succeeded").await;
     invariants_hold(&shop).await;
+}
+
+fn map(data: Value) -> ConfigMap {
+    serde_json::from_value(json!({"metadata": {"name": "shop"}, "data": data})).unwrap()
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@
 //! lease ends, another replica claims, and every act is safe to repeat.
 
 use anyhow::Context;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::act::{self, Wrote};
 use super::deploy::{Deploy, Event, Progress, State};
+use super::reads::{self, Prints};
 use super::step::{Note, Seen, Step, leaves_beside, next_step, not_taken_away, refused};
 use super::store::{self, NotRecorded};
 use super::wording;
@@ -138,12 +139,21 @@ impl Fence for Lease<'_> {
 /// Writes an event down; the end of a deploy also becomes a release and a row of the audit trail.
 async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look) -> anyhow::Result<Claim> {
     let now = app.clock.now();
+    let reads = match event {
+        Event::Succeeded | Event::RolledBack if deploy.action.change().is_some() => {
+            look::reads(app, deploy).await
+        }
+        _ => None,
+    };
     let mut tx = app.db.begin().await?;
     if let Some(progress) = seen.progress(deploy, None) {
         store::rest(&mut tx, deploy, 0.0, Some(&progress)).await?;
     }
     if let Some(log) = &seen.log {
         store::keep_log(&mut tx, deploy.id, log).await?;
+    }
+    if let Some(noted) = not_brought_back(&mut tx, deploy, reads.as_ref()).await? {
+        store::record(&mut tx, deploy, ENGINE, &noted, now).await?;
     }
     match store::record(&mut tx, deploy, ENGINE, &event, now).await {
         Ok(()) => {}
@@ -155,7 +165,7 @@ async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look)
         Err(error) => return Err(error.into()),
     }
     if let Some(change) = deploy.action.change().filter(|_| deploy.state == State::Succeeded) {
-        store::release(&mut tx, deploy, change, now).await?;
+        store::release(&mut tx, deploy, change, reads.as_ref(), now).await?;
     }
     // Each of these events leads to it once; a look that changes nothing records none.
     if deploy.state.is_end() || deploy.waits_for_a_hand() {
@@ -176,6 +186,18 @@ async fn record(app: &App, deploy: &mut Deploy, event: Event, seen: &look::Look)
     app.counts.forget();
     tracing::info!(deploy = %deploy.id, state = deploy.state.name(), "deploy moved on");
     Ok(if deploy.state.is_end() { Claim::PutBack } else { Claim::Held })
+}
+
+/// What was put back may read something else than when it ran well, and whoever looks should know.
+async fn not_brought_back(
+    tx: &mut PgConnection,
+    deploy: &Deploy,
+    now: Option<&Prints>,
+) -> sqlx::Result<Option<Event>> {
+    let (State::RollingBack { to, .. }, Some(now)) = (&deploy.state, now) else { return Ok(None) };
+    let before = store::last_good_reads(tx, &deploy.place, &to.version).await?.unwrap_or_default();
+    let changed = reads::changed(&before, now);
+    Ok((!changed.is_empty()).then(|| Event::Noted { text: wording::not_brought_back(&changed, &to.version) }))
 }
 
 fn is_one_active(error: &sqlx::Error) -> bool {

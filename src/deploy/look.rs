@@ -2,6 +2,7 @@
 //! rollout is doing. Reads of the cluster are made as the requester, so a right that was taken away shows here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -9,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress, Stage, State, Written};
 use super::errors::Errors;
 use super::gates::{Facts, may_break_glass, may_execute};
+use super::reads::{self, Prints};
 use super::shift::SeenBeside;
 use super::step::{Note, Seen};
 use super::strategy::{self, Beside, Strategy};
@@ -26,6 +28,9 @@ use crate::kube::{
     LiveWorkload, MakesPods, PodState, Refusal, UserClient, Wanted, WorkloadRef, apply, stuck, workload,
 };
 use crate::registry::ImageRef;
+
+/// The end of a deploy does not wait longer to be told what its pods read.
+const READS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What one look found: the part that decides, and the part that people see.
 pub struct Look {
@@ -239,6 +244,16 @@ async fn get(app: &App, deploy: &Deploy) -> Result<Option<LiveWorkload>, Refusal
         Ok(found) => Ok(found?),
         Err(_) => Err(Refusal::Timeout),
     }
+}
+
+/// What the pods of the workload read now. None: nobody could look, which holds nothing up.
+pub(super) async fn reads(app: &App, deploy: &Deploy) -> Option<Prints> {
+    let user = client(app, deploy).ok()?;
+    let looked = async {
+        let live = get(app, deploy).await.ok()??;
+        Some(reads::look(&user, &deploy.place.namespace, live.template()?).await.prints())
+    };
+    tokio::time::timeout(READS_PATIENCE, looked).await.ok().flatten()
 }
 
 /// Is our write there already? A reply may have been lost, or an owner may have died after writing.

@@ -161,7 +161,7 @@ async fn ask_cluster(
     let client = plan::trying(app, user, environment, glass)?;
     let tried = migration.job_to_try();
     let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
-    let needs = needs::ask(app, &client, &draft.place.namespace, template.as_ref());
+    let needs = needs::ask(app, &client, &draft.place.namespace, template.as_ref(), None);
     let (answer, needs) = tokio::join!(job::dry_run(&client, &tried), needs);
     let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
     draft.checks.push(match answer {

@@ -16,7 +16,7 @@
 //! ```
 //! A new version takes over pod by pod, or proves itself in a second Deployment first (`strategy.rs`): `ways.rs` asks
 //! whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on. In
-//! every way, `needs.rs` looks beforehand whether the pods could start, `pulls.rs` whether their pull secrets work, `smoke.rs` asks a new one whether it works, and
+//! every way, `needs.rs` looks beforehand whether the pods could start, `pulls.rs` whether their pull secrets work and `reads.rs` whether what they read is there, `smoke.rs` asks a new one whether it works, and
 //! `errors.rs` asks Prometheus how many of its requests fail.
 //!
 //! What fails in a rollout or its soak is put back where the environment wants that and there is something to put back
@@ -58,6 +58,7 @@ mod pages;
 mod plan;
 mod promotion;
 mod pulls;
+mod reads;
 pub mod render;
 mod report;
 mod request;

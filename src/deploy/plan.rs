@@ -631,7 +631,7 @@ impl Plan {
                 None => Vec::new(),
             }
         };
-        let needs = needs::ask(app, &client, &self.place.namespace, template.as_ref());
+        let needs = needs::ask(app, &client, &self.place.namespace, template.as_ref(), wish.release);
         let dry_run = dry_run::dry_run(&client, &objects, forced);
         let (plans, demanded, needs) = tokio::join!(dry_run, demanded, needs);
         if let (Some(guard), Some(policy)) = (&environment.guard, environment.guard_policy()) {

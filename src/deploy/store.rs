@@ -14,6 +14,7 @@ use super::deploy::{
     State, apply,
 };
 use super::gates::{Approver, Verdict};
+use super::reads::Prints;
 use crate::auth::Person;
 use crate::kube::job::{LastLine, LastLines};
 
@@ -297,13 +298,15 @@ pub struct Release {
     pub by: Person,
     pub approved: bool,
     pub at: Timestamp,
+    /// What its pods read. None: nobody could look, or nobody looked yet when it ran.
+    pub(super) reads: Option<Prints>,
 }
 
 /// Newest first, the last 20.
 pub async fn releases(db: &mut PgConnection, service: &str, environment: &str) -> sqlx::Result<Vec<Release>> {
     let rows = sqlx::query!(
         r#"select id, version, change as "change: Json<ImageChange>", by_person as "by: Json<Person>",
-                  approved, at
+                  approved, at, reads as "reads: Json<Prints>"
            from releases where service = $1 and environment = $2 order by id desc limit 20"#,
         service,
         environment,
@@ -319,6 +322,7 @@ pub async fn releases(db: &mut PgConnection, service: &str, environment: &str) -
             by: row.by.0,
             approved: row.approved,
             at: row.at.to_jiff(),
+            reads: row.reads.map(|reads| reads.0),
         })
         .collect())
 }
@@ -334,16 +338,33 @@ pub async fn last_good(db: &mut PgConnection, place: &Place) -> sqlx::Result<Opt
     Ok(change.fetch_optional(db).await?.map(|change| change.0))
 }
 
+/// What the pods of that one read.
+pub(super) async fn last_good_reads(
+    db: &mut PgConnection,
+    place: &Place,
+    version: &str,
+) -> sqlx::Result<Option<Prints>> {
+    let reads = sqlx::query_scalar!(
+        r#"select case when version = $3 then reads end as "reads: Json<Prints>" from releases
+           where service = $1 and environment = $2 order by id desc limit 1"#,
+        place.service,
+        place.environment,
+        version,
+    );
+    Ok(reads.fetch_optional(db).await?.flatten().map(|reads| reads.0))
+}
+
 /// Writes the success down as a release, to be rolled back to.
-pub async fn release(
+pub(super) async fn release(
     tx: &mut PgConnection,
     deploy: &Deploy,
     change: &ImageChange,
+    reads: Option<&Prints>,
     at: Timestamp,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into releases (deploy, service, environment, version, digest, change, by_person, approved, at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into releases (deploy, service, environment, version, digest, change, by_person, approved, at, reads)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         deploy.id.0,
         deploy.place.service,
         deploy.place.environment,
@@ -353,6 +374,7 @@ pub async fn release(
         Json(&deploy.requester) as _,
         deploy.approval().is_some(),
         at.to_sqlx() as _,
+        reads.map(Json) as _,
     )
     .execute(tx)
     .await?;

@@ -6,8 +6,8 @@ use super::checks::{Check, capitalised};
 use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
 use super::gates::{Moved, Refusal};
 use super::glass::{BrokenGlass, Unapproved};
-use super::needs::Source;
 use super::pulls::Pull;
+use super::reads::Source;
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
@@ -369,7 +369,7 @@ pub fn source(source: Source) -> &'static str {
 }
 
 /// Whether what the pods read from ConfigMaps and Secrets is there.
-pub fn sources(named: &[Source], missing: &[String], namespace: &str) -> Check {
+pub fn reads(named: &[Source], missing: &[String], namespace: &str) -> Check {
     if !missing.is_empty() {
         let detail =
             format!("{} in {namespace}. Its pods could not start.", capitalised(&missing.join(", ")));
@@ -386,8 +386,30 @@ pub fn sources(named: &[Source], missing: &[String], namespace: &str) -> Check {
     Check::ok(format!("Its {} {are} there", kinds.join(" and ")), "With the keys that its pods name")
 }
 
-pub fn sources_not_asked(kind: Source, why: &str) -> Check {
+pub fn reads_not_asked(kind: Source, why: &str) -> Check {
     Check::idle(format!("{}s not checked", source(kind)), why)
+}
+
+/// Whether what the pods read is what it was when this version ran well. None: there is nothing to say.
+pub fn reads_since(changed: &[&str], version: &str, reads_nothing: bool) -> Option<Check> {
+    match changed {
+        [] if reads_nothing => None,
+        [] => Some(Check::ok(
+            "What its pods read is as it was",
+            format!("When {version} ran here with success"),
+        )),
+        changed => {
+            Some(Check::warn("What its pods read has changed since", not_brought_back(changed, version)))
+        }
+    }
+}
+
+pub fn not_brought_back(changed: &[&str], version: &str) -> String {
+    let (was, it) = if changed.len() == 1 { ("was", "that") } else { ("were", "those") };
+    format!(
+        "{} {was} written to since {version} ran here with success; going back to it does not bring {it} back.",
+        changed.join(", ")
+    )
 }
 
 pub fn pull_secrets_not_asked(why: &str) -> Check {

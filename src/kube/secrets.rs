@@ -15,6 +15,8 @@ const DOCKER_CONFIGS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
 #[derive(Debug, Default)]
 pub struct Seen {
     pub keys: BTreeSet<String>,
+    /// Another one as soon as anybody writes to it, or makes it anew.
+    pub version: String,
     /// Docker's configuration, as JSON, where it holds one.
     pub docker_config: Option<SecretSlice<u8>>,
 }
@@ -26,8 +28,9 @@ pub async fn look(user: &UserClient, namespace: &str, name: &str) -> Result<Opti
         tokio::time::timeout(CALL_TIMEOUT, api.get_opt(name)).await.map_err(|_| Refusal::Timeout)??;
     Ok(found.map(|secret| {
         let mut data = secret.data.unwrap_or_default();
+        let version = [secret.metadata.uid, secret.metadata.resource_version].map(Option::unwrap_or_default);
         let keys = data.keys().cloned().collect();
         let docker_config = DOCKER_CONFIGS.iter().find_map(|key| data.remove(*key)).map(|file| file.0.into());
-        Seen { keys, docker_config }
+        Seen { keys, version: version.join("/"), docker_config }
     }))
 }
