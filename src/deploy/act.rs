@@ -3,9 +3,10 @@
 
 use serde_json::Value;
 
-use super::deploy::{Action, Deploy, Event, ImageChange, Size, Stage, State};
+use super::deploy::{Action, Deploy, ImageChange, Size};
 use super::look::{self, Look};
 use super::shift::watched_until;
+use super::state::{Event, Stage, State};
 use super::strategy::{self, Beside, Strategy};
 use crate::app::App;
 use crate::kube::apply::{self, Applied, Fence, Marks};

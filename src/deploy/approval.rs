@@ -8,10 +8,11 @@ use serde::Deserialize;
 use sqlx::types::Json;
 
 use super::confirm;
-use super::deploy::{self, Deploy, DeployId, Digest, Event};
+use super::deploy::{Deploy, DeployId, Digest};
 use super::gates::{self, Refusal, Verdict};
 use super::look::{self, Missing};
 use super::show;
+use super::state::{Event, State as At};
 use super::store;
 use crate::app::App;
 use crate::auth::{CurrentUser, DecidingUser};
@@ -66,7 +67,7 @@ pub async fn take(
         return Ok(Err(Refusal::NameNeeded(name)));
     }
     let moved = match decision {
-        Verdict::Approve if matches!(before.state, deploy::State::AwaitingApproval { .. }) => {
+        Verdict::Approve if matches!(before.state, At::AwaitingApproval { .. }) => {
             moved(app, &before).await?
         }
         Verdict::Approve | Verdict::Reject => None,

@@ -6,8 +6,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::deploy::{Deploy, DeployId, Event, State as At};
+use super::deploy::{Deploy, DeployId};
 use super::gates::{self, Refusal};
+use super::state::{Event, State as At};
 use super::{act, show, store};
 use crate::app::App;
 use crate::auth::CurrentUser;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::act::{self, Wrote};
-use super::deploy::{Deploy, Event, Progress, State};
+use super::deploy::{Deploy, Progress};
 use super::reads::{self, Prints};
+use super::state::{Event, State};
 use super::step::{Note, Seen, Step, leaves_beside, next_step, not_taken_away, refused};
 use super::store::{self, NotRecorded};
 use super::wording;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::deploy::{Deploy, Digest, Policy, State};
+use super::deploy::{Deploy, Digest, Policy};
+use super::state::State;
 use super::wording;
 use crate::auth::{Identity, Person, machine};
 
@@ -452,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_hand_is_the_requesters_or_an_approvers_and_only_where_one_is_waited_for() {
-        use crate::deploy::deploy::{Stage, Written};
+        use crate::deploy::state::{Stage, Written};
         let written = Written { generation: 1, marked: true };
         let of = |stage: Stage| Deploy {
             state: State::Shifting { since: now(), step: 0, stage, stopped_by: None },
@@ -526,7 +527,8 @@ mod tests {
 
     #[test]
     fn only_who_asked_stops_a_migration_and_only_while_it_runs() {
-        use crate::deploy::deploy::{Action, Written};
+        use crate::deploy::deploy::Action;
+        use crate::deploy::state::Written;
         let migration = serde_json::json!({
             "version": "v1", "reference": "r/shop:v1", "digest": null, "image": "r/shop:v1", "workload": "shop",
             "container": "shop", "command": ["/m"], "deadline_seconds": 60, "job": {},

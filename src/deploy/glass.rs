@@ -9,8 +9,9 @@ use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::deploy::{Deploy, DeployId, Event};
+use super::deploy::{Deploy, DeployId};
 use super::gates::{self, Refusal};
+use super::state::Event;
 use super::{store, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, DecidingUser, Identity, Person, access};

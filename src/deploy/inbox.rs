@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use sqlx::types::Json;
 
-use super::deploy::{Action, Deploy, DeployId, State as At};
+use super::deploy::{Action, Deploy, DeployId};
 use super::gates::{self, Refusal};
+use super::state::State as At;
 use super::{store, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};

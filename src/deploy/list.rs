@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sqlx::types::Json;
 
-use super::deploy::{Action, DeployId, State as At};
+use super::deploy::{Action, DeployId};
+use super::state::State as At;
 use crate::app::App;
 use crate::auth::{CurrentUser, Person, access};
 use crate::web::{Layout, Nav, Result};

@@ -7,11 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
-use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress, Stage, State, Written};
+use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress};
 use super::errors::Errors;
 use super::gates::{Facts, may_break_glass, may_execute};
 use super::reads::{self, Prints};
 use super::shift::SeenBeside;
+use super::state::{Stage, State, Written};
 use super::step::{Note, Seen};
 use super::strategy::{self, Beside, Strategy};
 use super::{act, back, errors, smoke, store};

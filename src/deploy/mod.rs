@@ -27,8 +27,8 @@
 //! freeze, and has somebody else look into it afterwards.
 //!
 //! Until something is written (`applying`) a deploy can be withdrawn (`cancelled`); from `awaiting_approval` on it
-//! becomes void (`superseded`) when something it depends on moves. `deploy.rs` holds the states, the events and the
-//! legal transitions as data; `wording.rs` holds every sentence.
+//! becomes void (`superseded`) when something it depends on moves. `state.rs` holds the states, the events and the
+//! legal transitions as data, `deploy.rs` what is asked for; `wording.rs` holds every sentence.
 //!
 //! A migration (`migration.rs`, `migrate.rs`) goes the same way: its write is a Job, `rolling_out` is the time in which
 //! the Job runs, and it is no release. It can be stopped while it runs; what it had done by then stays. So
@@ -67,6 +67,7 @@ mod samples;
 mod shift;
 mod show;
 mod smoke;
+mod state;
 mod step;
 mod store;
 mod strategy;
@@ -79,7 +80,7 @@ pub use cancellation::withdraw;
 pub use change::{Form as ChangeForm, Input as ChangeInput, ask as ask_for_change};
 pub use checks::{Check, who_grants};
 pub use counts::Counts;
-pub use deploy::{Action, Deploy, DeployId, Digest, Event, Size, State};
+pub use deploy::{Action, Deploy, DeployId, Digest, Size};
 pub use engine::run as run_engine;
 pub use gates::{Awaited, Refusal, Verdict};
 pub use glass::{BrokenGlass, Glass};
@@ -92,6 +93,7 @@ pub use promotion::go_on;
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
+pub use state::{Event, State};
 pub use store::{has_ended, kept_log, load};
 pub use submit::{Answer, in_bounds};
 pub use wording::{any_of, ask_again, broken_glasses, told};

@@ -4,8 +4,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::deploy::{Deploy, DeployId, Event};
+use super::deploy::{Deploy, DeployId};
 use super::gates::{self, Refusal};
+use super::state::Event;
 use super::{show, store};
 use crate::app::App;
 use crate::auth::CurrentUser;

@@ -3,8 +3,9 @@
 
 use sqlx::PgConnection;
 
-use super::deploy::{Deploy, DeployId, State as At};
+use super::deploy::{Deploy, DeployId};
 use super::gates::Verdict;
+use super::state::State as At;
 use super::store::{self, Decided, Happened};
 use super::wording;
 use crate::kube::PodState;
@@ -73,7 +74,7 @@ impl Report {
 }
 
 fn steps(deploy: &Deploy, happened: &[Happened], decided: &[Decided], pods: &[PodState]) -> Vec<Step> {
-    use super::deploy::Event;
+    use super::state::Event;
     let at = |is: fn(&Event) -> bool| happened.iter().find(|it| is(&it.event)).map(|it| it.at);
     let started = at(|event| matches!(event, Event::Started));
     let written = at(|event| matches!(event, Event::Written { .. }));
@@ -152,7 +153,7 @@ pub fn ready(deploy: &Deploy, pods: &[PodState]) -> (usize, usize) {
 
 /// How it ended, or why it does not go on, with what shows it.
 fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Shown>) {
-    use super::deploy::Event;
+    use super::state::Event;
     let say =
         |class, icon, title: &str, text: String| Some(Outcome { class, icon, title: title.into(), text });
     let note = deploy.progress.as_ref().map(|progress| &progress.note);
@@ -239,7 +240,7 @@ fn outcome(deploy: &Deploy, happened: &[Happened]) -> (Option<Outcome>, Vec<Show
 
 /// It was only ever tried beside what runs.
 fn untouched(deploy: &Deploy, happened: &[Happened]) -> bool {
-    use super::deploy::Event;
+    use super::state::Event;
     let had = |is: fn(&Event) -> bool| happened.iter().any(|it| is(&it.event));
     deploy.beside().is_some()
         && had(|event| matches!(event, Event::ShiftBegan))
@@ -249,7 +250,7 @@ fn untouched(deploy: &Deploy, happened: &[Happened]) -> bool {
 /// What showed that it had to be rolled back.
 fn began(happened: &[Happened]) -> Vec<Shown> {
     let stored = happened.iter().rev().find_map(|it| match &it.event {
-        super::deploy::Event::RollbackBegan { reason, .. } => reason.clone(),
+        super::state::Event::RollbackBegan { reason, .. } => reason.clone(),
         _ => None,
     });
     let reason: Option<Reason> = stored.and_then(|value| serde_json::from_value(value).ok());

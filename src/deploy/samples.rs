@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::deploy::{Action, Deploy, DeployId, Digest, ImageChange, Place, Policy, State};
+use super::deploy::{Action, Deploy, DeployId, Digest, ImageChange, Place, Policy};
+use super::state::State;
 use super::strategy::{Beside, Strategy};
 use crate::auth::{Identity, Person};
 use crate::kube::WorkloadKind;

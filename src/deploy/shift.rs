@@ -3,9 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::deploy::{Deploy, Event, Stage};
+use super::deploy::Deploy;
 use super::errors::Errors;
 use super::gates::Moved;
+use super::state::{Event, Stage};
 use super::step::{FATAL_STANDS, LOOK_AGAIN, Note, Step, moves};
 use super::strategy::Strategy;
 use super::wording;
@@ -22,7 +23,7 @@ const UNTIL_A_HAND: SignedDuration = SignedDuration::from_secs(5);
 /// After the pause, for the first measures: Prometheus asks the pods only now and then.
 const UNTIL_MEASURED: SignedDuration = SignedDuration::from_mins(1);
 
-/// Where [`super::deploy::State::Shifting`] is.
+/// Where [`super::state::State::Shifting`] is.
 pub struct Shift<'a> {
     pub since: Timestamp,
     pub step: usize,
@@ -183,8 +184,8 @@ fn soon(until: Timestamp, now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::deploy::{State, Written, apply};
     use crate::deploy::samples;
+    use crate::deploy::state::{State, Written, apply};
     use crate::deploy::step::next_step;
     use crate::deploy::step::tests::{at, beside, blue_green, canary, carry_out, step, verifying, well};
     use crate::deploy::step::{Seen, leaves_beside};

@@ -13,13 +13,14 @@ use futures::stream;
 use jiff::Timestamp;
 
 use super::confirm::Confirmation;
-use super::deploy::{Deploy, DeployId, ImageChange, Place, Progress, State as At};
+use super::deploy::{Deploy, DeployId, ImageChange, Place, Progress};
 use super::gates::{self, Refusal, Verdict};
 use super::glass;
 use super::migration::Migration;
 use super::pages::Moves;
 use super::plan::version_of;
 use super::report::{Outcome, Report, Shown, Step, ready};
+use super::state::State as At;
 use super::store::{self, Decided, Happened};
 use super::wording;
 use crate::app::App;
@@ -500,7 +501,7 @@ async fn facts(
 }
 
 fn moment(happened: &Happened) -> Moment {
-    use super::deploy::Event;
+    use super::state::Event;
     let (class, text) = wording::told(&happened.event, &happened.actor);
     let quote = match &happened.event {
         Event::Approved { note, .. } | Event::Rejected { note } | Event::SignedOff { note } => note.clone(),

@@ -4,9 +4,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::deploy::{Deploy, DeployId, Event, ImageChange, State, Written};
+use super::deploy::{Deploy, DeployId, ImageChange};
 use super::gates::Moved;
 use super::shift::{self, SeenBeside, Shift};
+use super::state::{Event, State, Written};
 use super::wording;
 use crate::config::Frozen;
 use crate::kube::diagnosis::Reason;
@@ -404,10 +405,11 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::{CanaryStep, Pause};
-    use crate::deploy::deploy::{Action, Stage, apply};
+    use crate::deploy::deploy::Action;
     use crate::deploy::errors::Errors;
     use crate::deploy::migration::Migration;
     use crate::deploy::samples;
+    use crate::deploy::state::{Stage, apply};
     use crate::deploy::strategy::Strategy;
 
     pub(in crate::deploy) fn at(text: &str) -> Timestamp {

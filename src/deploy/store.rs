@@ -10,11 +10,11 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::deploy::{
-    Action, CheckMade, Deploy, DeployId, Digest, Event, ImageChange, Place, Policy, Progress, ShownDiff,
-    State, apply,
+    Action, CheckMade, Deploy, DeployId, Digest, ImageChange, Place, Policy, Progress, ShownDiff,
 };
 use super::gates::{Approver, Verdict};
 use super::reads::Prints;
+use super::state::{Event, State, apply};
 use crate::auth::Person;
 use crate::kube::job::{LastLine, LastLines};
 

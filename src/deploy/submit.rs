@@ -2,8 +2,9 @@
 //! commits, the change is the engine's to carry out, whatever happens to this process.
 
 use super::checks::Check;
-use super::deploy::{Action, DeployId, Digest, Event, Place, Policy, ShownDiff};
+use super::deploy::{Action, DeployId, Digest, Place, Policy, ShownDiff};
 use super::glass::{self, Unapproved};
+use super::state::Event;
 use super::store::{self, NewDeploy};
 use super::wording;
 use crate::app::App;

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::checks::{Check, capitalised};
-use super::deploy::{Action, Deploy, Event, ImageChange, Place, Size, Stage, State};
+use super::deploy::{Action, Deploy, ImageChange, Place, Size};
 use super::gates::{Moved, Refusal};
 use super::glass::{BrokenGlass, Unapproved};
 use super::pulls::Pull;
 use super::reads::Source;
+use super::state::{Event, Stage, State};
 use super::strategy::{Beside, Strategy};
 use crate::auth::OutOfBounds;
 use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
