@@ -21,14 +21,10 @@ async fn edit(shop: &Shop, pod: Value) {
     deployments(&shop.staging).patch("shop", &params, &Patch::Strategic(patch)).await.unwrap();
 }
 
-/// What the form says, and how long it takes at most to say it.
 async fn form(shop: &Shop, version: &str) -> String {
     let maya = shop.maya().await;
     let path = format!("/services/shop/staging/deploy?version={version}&take_over=yes");
-    let began = Instant::now();
     let page = maya.get(&path).await;
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(page.status, 200, "{}", page.text);
     page.text
 }
@@ -103,20 +99,25 @@ async fn a_rollback_says_what_it_does_not_bring_back() {
     let form = async || maya.get("/services/shop/staging/rollback").await.text;
     let as_it_was = "What its pods read is as it was";
     let page = form().await;
-    assert!(page.contains(as_it_was) && page.contains("When v1.1.0 ran here with success"), "{page}");
+    assert!(
+        page.contains(as_it_was) && page.contains("When v1.1.0 was deployed here with success"),
+        "{page}"
+    );
 
     mode("slow").await;
     put_secret(&shop, "db", "Opaque", json!({"password": "two"})).await;
     let page = form().await;
     assert!(page.contains("What its pods read has changed since"), "{page}");
     assert!(
-        page.contains("ConfigMap shop, Secret db were written to since v1.1.0 ran here with success"),
+        page.contains(
+            "ConfigMap shop, Secret db were written to since v1.1.0 was deployed here with success"
+        ),
         "{page}"
     );
 
     // A ConfigMap is known by what is in it, a Secret by who wrote to it last.
     mode("fast").await;
-    assert!(form().await.contains("Secret db was written to since v1.1.0 ran here"));
+    assert!(form().await.contains("Secret db was written to since v1.1.0 was deployed here"));
     let kept: Value = sqlx::query_scalar("select reads from releases order by id limit 1")
         .fetch_one(&shop.world.app.db)
         .await
@@ -193,9 +194,15 @@ async fn the_password_of_a_pull_secret_is_tried_where_the_pods_will_use_it() {
     })
     .await;
     assert!(works.contains("The registry takes the password in of-the-account."), "{works}");
+    let maya = shop.maya().await;
+    let began = Instant::now();
+    maya.get(&format!("/services/shop/staging/deploy?version={version}&take_over=yes")).await;
+    let took = began.elapsed();
+    println!("the form answered after {took:.1?}, with a dry run, a Secret and a password tried");
+    assert!(took < Duration::from_secs(2), "{took:?}");
 
     // And the nodes say so, too: they pull with it.
-    let id = shop.deploy(&shop.maya().await, "staging", &version).await;
+    let id = shop.deploy(&maya, "staging", &version).await;
     shop.ends_as(id, "succeeded").await;
     assert!(image(&shop.staging).await.starts_with(&version));
 }

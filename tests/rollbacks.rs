@@ -54,7 +54,7 @@ async fn a_version_that_crashes_is_replaced_by_the_last_good_one() {
     assert!(page.text.contains("FATAL config: DATABASE_URL is not set"), "the last log line is not shown");
     assert!(page.text.contains("v1.5.0 was put back and runs again."), "{}", page.text);
     assert!(
-        page.text.contains("ConfigMap shop was written to since v1.5.0 ran here with success"),
+        page.text.contains("ConfigMap shop was written to since v1.5.0 was deployed here with success"),
         "{}",
         page.text
     );

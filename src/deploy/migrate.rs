@@ -8,7 +8,7 @@ use super::change::{Draft, Fields, Input};
 use super::checks::{self, Check};
 use super::deploy::{Action, ShownDiff};
 use super::migration::{self, Migration};
-use super::needs;
+use super::needs::{self, Needs};
 use super::plan::{self, Found};
 use crate::app::App;
 use crate::auth::CurrentUser;
@@ -161,7 +161,13 @@ async fn ask_cluster(
     let client = plan::trying(app, user, environment, glass)?;
     let tried = migration.job_to_try();
     let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
-    let needs = needs::ask(app, &client, &draft.place.namespace, template.as_ref(), None);
+    let needs = Needs {
+        namespace: &draft.place.namespace,
+        template: template.as_ref(),
+        running: Vec::new(),
+        release: None,
+    };
+    let needs = needs::ask(app, &client, &needs);
     let (answer, needs) = tokio::join!(job::dry_run(&client, &tried), needs);
     let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
     draft.checks.push(match answer {

@@ -12,33 +12,34 @@ use crate::app::App;
 use crate::kube::UserClient;
 use crate::kube::dry_run::{PodStart, pod_would_start};
 
-/// Asks all of it, as the person. None of a template: the objects that would make the pods have none. `release`: the one
-/// to go back to.
-pub(super) async fn ask(
-    app: &App,
-    client: &UserClient,
-    namespace: &str,
-    template: Option<&PodTemplateSpec>,
-    release: Option<&Release>,
-) -> Vec<Check> {
+/// Of what the cluster is asked.
+pub(super) struct Needs<'a> {
+    pub namespace: &'a str,
+    /// None: the objects that would make the pods have none.
+    pub template: Option<&'a PodTemplateSpec>,
+    /// Images that run here now.
+    pub running: Vec<String>,
+    /// The one to go back to.
+    pub release: Option<&'a Release>,
+}
+
+/// Asks all of it, as the person.
+pub(super) async fn ask(app: &App, client: &UserClient, needs: &Needs<'_>) -> Vec<Check> {
     let platform: Vec<String> = app.config.access.platform.iter().cloned().collect();
-    let Some(template) = template else { return vec![would_start(PodStart::NotAsked, &platform)] };
+    let Some(template) = needs.template else { return vec![would_start(PodStart::NotAsked, &platform)] };
     let started = async {
-        let pod = pod_would_start(client, namespace, template).await;
+        let pod = pod_would_start(client, needs.namespace, template).await;
         // Admission adds those of the service account.
         let admitted = match &pod {
             PodStart::WouldStart { pull_secrets, .. } => Some(pull_secrets.clone()),
             PodStart::Refused(_) | PodStart::NotAsked => None,
         };
-        let pulls = pulls::check(&app.registry, client, namespace, template, admitted).await;
+        let pulls = pulls::check(&app.registry, client, needs, admitted).await;
         [would_start(pod, &platform)].into_iter().chain(pulls)
     };
-    let (started, looked) = tokio::join!(started, reads::look(client, namespace, template));
-    let since = release.and_then(|release| {
-        let changed = reads::changed(release.reads.as_ref()?, &looked.prints());
-        wording::reads_since(&changed, &release.version, looked.is_empty())
-    });
-    started.chain(looked.checks(namespace)).chain(since).collect()
+    let (started, looked) = tokio::join!(started, reads::look(client, needs.namespace, template));
+    let since = needs.release.and_then(|release| looked.since(release.reads.as_ref()?, &release.version));
+    started.chain(looked.checks(needs.namespace)).chain(since).collect()
 }
 
 /// Whether any node, and whether each of them, can run an image for these platforms (`linux/arm64/v8`). None: nothing to say,

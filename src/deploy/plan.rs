@@ -11,8 +11,9 @@ use super::checks::{
     Check, capitalised, frozen, granted_by, guarded, queue, requirement, resolve, who_grants,
 };
 use super::deploy::{Action, Digest, ImageChange, Place, Policy, ShownDiff};
+use super::needs::{self, Needs};
 use super::strategy::Strategy;
-use super::{needs, render, store, ways, wording};
+use super::{render, store, ways, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, access};
 use crate::catalogue::Service;
@@ -631,7 +632,13 @@ impl Plan {
                 None => Vec::new(),
             }
         };
-        let needs = needs::ask(app, &client, &self.place.namespace, template.as_ref(), wish.release);
+        let needs = Needs {
+            namespace: &self.place.namespace,
+            template: template.as_ref(),
+            running: workload.images().into_values().collect(),
+            release: wish.release,
+        };
+        let needs = needs::ask(app, &client, &needs);
         let dry_run = dry_run::dry_run(&client, &objects, forced);
         let (plans, demanded, needs) = tokio::join!(dry_run, demanded, needs);
         if let (Some(guard), Some(policy)) = (&environment.guard, environment.guard_policy()) {

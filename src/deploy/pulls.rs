@@ -1,30 +1,38 @@
 //! Whether the pull secrets of the pods let the nodes read their images. Each password is tried at its registry, as the
 //! kubelet would: all that are for the image, the most specific first; and none where none is for it.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use secrecy::ExposeSecret;
 
 use super::checks::Check;
+use super::needs::Needs;
 use super::wording;
-use crate::kube::{UserClient, secrets};
+use crate::kube::UserClient;
+use crate::kube::secrets::{self, DockerConfig};
 use crate::registry::{ImageRef, Login, Registry, RegistryError};
+
+/// The form does not wait longer for registries: a side container's may be one that only the nodes can reach.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What came of one image.
 #[derive(Debug, PartialEq)]
 pub(super) enum Pull {
     /// With this secret.
     With(String),
-    /// Without any, and none is for it.
+    /// Without any.
     Anybody,
     /// By all of these.
-    Refused { image: ImageRef, secrets: Vec<String> },
+    Refused { image: ImageRef, secrets: BTreeSet<String> },
     /// No secret is for it, and not everybody may.
-    NoneFor(ImageRef),
+    NoneFor { image: ImageRef, runs_already: bool },
     /// Nobody could say.
-    Unknown(RegistryError),
+    Unknown(String),
 }
 
-/// The pull secrets as they are: of which names there is none, or one that holds no passwords; and all the passwords.
+/// The pull secrets as they are: those that are not there or hold no passwords, and all the passwords of the others.
 struct Held {
     useless: Vec<String>,
     logins: Vec<(String, Login)>,
@@ -34,11 +42,10 @@ struct Held {
 pub(super) async fn check(
     registry: &Registry,
     client: &UserClient,
-    namespace: &str,
-    template: &PodTemplateSpec,
+    needs: &Needs<'_>,
     admitted: Option<Vec<String>>,
 ) -> Option<Check> {
-    let spec = template.spec.as_ref()?;
+    let spec = needs.template?.spec.as_ref()?;
     let of_template = || {
         let secrets = spec.image_pull_secrets.iter().flatten();
         secrets.map(|secret| secret.name.clone()).filter(|name| !name.is_empty()).collect::<Vec<_>>()
@@ -52,22 +59,30 @@ pub(super) async fn check(
         containers.filter_map(|container| container.image.as_ref()?.parse().ok()).collect();
     images.sort_by_key(ImageRef::name);
     images.dedup_by_key(|image| image.name());
+    let running: Vec<ImageRef> = needs.running.iter().filter_map(|image| image.parse().ok()).collect();
 
-    let held = match held(client, namespace, &names).await {
+    let held = match held(client, needs.namespace, &names).await {
         Ok(held) => held,
         Err(why) => return Some(wording::pull_secrets_not_asked(&why)),
     };
-    let pulls = join_all(images.into_iter().map(|image| pull(registry, image, &held.logins))).await;
-    Some(wording::pulls(&pulls, &held.useless))
+    let pulls = join_all(images.into_iter().map(async |image| {
+        let runs_already = running.iter().any(|it| it.name() == image.name());
+        let tried = tokio::time::timeout(PATIENCE, pull(registry, image.clone(), &held.logins, runs_already));
+        tried.await.unwrap_or_else(|_| Pull::Unknown(wording::registry_is_slow(image.host(), PATIENCE)))
+    }));
+    Some(wording::pulls(&pulls.await, &held.useless))
 }
 
 async fn held(client: &UserClient, namespace: &str, names: &[String]) -> Result<Held, String> {
     let mut held = Held { useless: Vec::new(), logins: Vec::new() };
     let seen = join_all(names.iter().map(|name| secrets::look(client, namespace, name))).await;
     for (name, seen) in names.iter().zip(seen) {
-        use secrecy::ExposeSecret;
-        let file = seen.map_err(|refusal| refusal.sentence())?.and_then(|seen| seen.docker_config);
-        match file.and_then(|file| Login::read(file.expose_secret())) {
+        let logins = match seen.map_err(|refusal| refusal.sentence())?.and_then(|seen| seen.docker_config) {
+            Some(DockerConfig::Json(file)) => Login::read_config_json(file.expose_secret()),
+            Some(DockerConfig::Cfg(file)) => Login::read_cfg(file.expose_secret()),
+            None => None,
+        };
+        match logins {
             Some(logins) => held.logins.extend(logins.into_iter().map(|login| (name.clone(), login))),
             None => held.useless.push(name.clone()),
         }
@@ -75,21 +90,22 @@ async fn held(client: &UserClient, namespace: &str, names: &[String]) -> Result<
     Ok(held)
 }
 
-async fn pull(registry: &Registry, image: ImageRef, logins: &[(String, Login)]) -> Pull {
-    let mut refused = Vec::new();
-    for (secret, login) in logins.iter().filter(|(_, login)| login.is_for(&image)) {
+async fn pull(registry: &Registry, image: ImageRef, logins: &[(String, Login)], runs_already: bool) -> Pull {
+    let mut secrets = BTreeSet::new();
+    for (secret, login) in Login::for_image(logins, &image) {
         match registry.lets_pull(&image, Some(login)).await {
-            Ok(()) => return Pull::With(secret.clone()),
-            Err(RegistryError::Denied { .. }) => refused.push(secret.clone()),
-            Err(error) => return Pull::Unknown(error),
+            Ok(true) => return Pull::With(secret.clone()),
+            Ok(false) => return Pull::Anybody,
+            Err(RegistryError::Denied { .. }) => drop(secrets.insert(secret.clone())),
+            Err(error) => return Pull::Unknown(error.to_string()),
         }
     }
-    if !refused.is_empty() {
-        return Pull::Refused { image, secrets: refused };
+    if !secrets.is_empty() {
+        return Pull::Refused { image, secrets };
     }
     match registry.lets_pull(&image, None).await {
-        Ok(()) => Pull::Anybody,
-        Err(RegistryError::Denied { .. }) => Pull::NoneFor(image),
-        Err(error) => Pull::Unknown(error),
+        Ok(_) => Pull::Anybody,
+        Err(RegistryError::Denied { .. }) => Pull::NoneFor { image, runs_already },
+        Err(error) => Pull::Unknown(error.to_string()),
     }
 }

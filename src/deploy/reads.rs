@@ -20,8 +20,16 @@ pub(super) enum Source {
     Secret,
 }
 
-/// By kind and name, with the keys that have to be in it.
-type Named = BTreeMap<(Source, String), BTreeSet<String>>;
+/// What a template says of one.
+#[derive(Debug, Default, PartialEq)]
+struct Wanted {
+    /// It has to be there, with these keys.
+    required: bool,
+    keys: BTreeSet<String>,
+}
+
+/// By kind and name.
+type Named = BTreeMap<(Source, String), Wanted>;
 
 /// "ConfigMap shop", and a print of what was in it.
 pub(super) type Prints = BTreeMap<String, String>;
@@ -36,14 +44,20 @@ struct Found {
 struct Look {
     source: Source,
     name: String,
-    /// Keys that have to be in it.
-    wanted: BTreeSet<String>,
+    wanted: Wanted,
     /// `Ok(None)`: there is none of this name.
     found: Result<Option<Found>, Refusal>,
 }
 
 /// All that a template names.
-pub(super) struct Looked(Vec<Look>);
+pub(super) struct Looked {
+    all: Vec<Look>,
+    /// A Secret may be made by what mounts it into the first pod.
+    made_by_mounting: bool,
+}
+
+/// This driver keeps a Secret of what it mounts, for as long as a pod mounts it.
+const SECRETS_STORE: &str = "secrets-store.csi.k8s.io";
 
 /// Looks at each, as the person.
 pub(super) async fn look(client: &UserClient, namespace: &str, template: &PodTemplateSpec) -> Looked {
@@ -53,39 +67,57 @@ pub(super) async fn look(client: &UserClient, namespace: &str, template: &PodTem
         let found = source.find(client, namespace, &name).await;
         Look { source, name, wanted, found }
     });
-    Looked(join_all(found).await)
+    let volumes = template.spec.iter().flat_map(|pod| pod.volumes.iter().flatten());
+    let drivers = volumes.filter_map(|volume| Some(&volume.csi.as_ref()?.driver));
+    let made_by_mounting = drivers.into_iter().any(|driver| driver == SECRETS_STORE);
+    Looked { all: join_all(found).await, made_by_mounting }
 }
 
 impl Looked {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether they are there, with the keys that the template names.
     pub(super) fn checks(&self, namespace: &str) -> Vec<Check> {
-        let (mut there, mut missing, mut not_asked) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for Look { source, name, wanted, found } in &self.0 {
+        let (mut there, mut missing, mut later, mut not_asked) = (vec![], vec![], vec![], BTreeMap::new());
+        for Look { source, name, wanted, found } in self.all.iter().filter(|look| look.wanted.required) {
             match found {
+                Ok(None) if self.made_by_mounting && *source == Source::Secret => later.push(name.as_str()),
                 Ok(found) => {
                     there.push(*source);
-                    missing.extend(lacks(*source, name, wanted, found.as_ref().map(|found| &found.keys)));
+                    missing.extend(lacks(
+                        *source,
+                        name,
+                        &wanted.keys,
+                        found.as_ref().map(|found| &found.keys),
+                    ));
                 }
                 Err(refusal) => drop(not_asked.insert(*source, refusal)),
             }
         }
         let looked_up = (!there.is_empty()).then(|| wording::reads(&there, &missing, namespace));
+        let later = (!later.is_empty()).then(|| wording::made_by_mounting(&later));
         let not_asked =
             not_asked.into_iter().map(|(source, why)| wording::reads_not_asked(source, &why.sentence()));
-        looked_up.into_iter().chain(not_asked).collect()
+        looked_up.into_iter().chain(later).chain(not_asked).collect()
+    }
+
+    /// Whether they are what they were when a version ran. None: it reads nothing.
+    pub(super) fn since(&self, before: &Prints, version: &str) -> Option<Check> {
+        let now = self.prints();
+        let is_known = |name: &&String| before.contains_key(*name) && now.contains_key(*name);
+        let names: Vec<String> = self.all.iter().map(Look::title).collect();
+        let unknown: Vec<&String> = names.iter().filter(|name| !is_known(name)).collect();
+        (!names.is_empty()).then(|| wording::reads_since(&changed(before, &now), &unknown, version))
     }
 
     /// Of those that could be read.
     pub(super) fn prints(&self) -> Prints {
-        let print = |look: &Look| {
-            let found = look.found.as_ref().ok()?.as_ref()?;
-            Some((format!("{} {}", wording::source(look.source), look.name), found.print.clone()))
-        };
-        self.0.iter().filter_map(print).collect()
+        let print = |look: &Look| Some((look.title(), look.found.as_ref().ok()?.as_ref()?.print.clone()));
+        self.all.iter().filter_map(print).collect()
+    }
+}
+
+impl Look {
+    fn title(&self) -> String {
+        format!("{} {}", wording::source(self.source), self.name)
     }
 }
 
@@ -146,7 +178,8 @@ fn lacks(
     }
 }
 
-/// Wherever a pod can name one: the environment of its containers, and its volumes. What is optional may be missing.
+/// Wherever a pod can name one: the environment of its containers, and its volumes. What is optional may be missing, and is
+/// read where it is not.
 fn collect(value: &Value, named: &mut Named) {
     match value {
         Value::Object(fields) => {
@@ -158,11 +191,15 @@ fn collect(value: &Value, named: &mut Named) {
                 };
                 // A volume calls it by another word than all the rest.
                 match (source, value["name"].as_str().or(value["secretName"].as_str())) {
-                    (Some(source), Some(name)) if value["optional"] != true => {
-                        let keys = named.entry((source, name.into())).or_default();
+                    (Some(source), Some(name)) => {
+                        let wanted = named.entry((source, name.into())).or_default();
+                        if value["optional"] == true {
+                            continue;
+                        }
+                        wanted.required = true;
                         let items = value["items"].as_array().into_iter().flatten().map(|item| &item["key"]);
-                        let wanted = items.chain([&value["key"]]).filter_map(Value::as_str);
-                        keys.extend(wanted.map(String::from));
+                        let keys = items.chain([&value["key"]]).filter_map(Value::as_str);
+                        wanted.keys.extend(keys.map(String::from));
                     }
                     _ => collect(value, named),
                 }
@@ -208,17 +245,20 @@ mod tests {
         }});
         let mut named = Named::new();
         collect(&template, &mut named);
+        let needs = |names: &[&str]| Wanted { required: true, keys: keys(names) };
         let wanted = [
-            (Source::ConfigMap, "all", keys(&[])),
-            (Source::ConfigMap, "app", keys(&["a", "nginx.conf"])),
-            (Source::ConfigMap, "projected", keys(&[])),
-            (Source::Secret, "app", keys(&["c"])),
-            (Source::Secret, "every", keys(&[])),
-            (Source::Secret, "projected", keys(&["p"])),
-            (Source::Secret, "store", keys(&[])),
-            (Source::Secret, "tls", keys(&["tls.key"])),
+            (Source::ConfigMap, "all", needs(&[])),
+            (Source::ConfigMap, "app", needs(&["a", "nginx.conf"])),
+            (Source::ConfigMap, "maybe", Wanted::default()),
+            (Source::ConfigMap, "projected", needs(&[])),
+            (Source::Secret, "app", needs(&["c"])),
+            (Source::Secret, "every", needs(&[])),
+            (Source::Secret, "later", Wanted::default()),
+            (Source::Secret, "projected", needs(&["p"])),
+            (Source::Secret, "store", needs(&[])),
+            (Source::Secret, "tls", needs(&["tls.key"])),
         ];
-        assert_eq!(named, wanted.map(|(source, name, keys)| ((source, name.to_string()), keys)).into());
+        assert_eq!(named, wanted.map(|(source, name, wanted)| ((source, name.to_string()), wanted)).into());
 
         let lack = |source, name: &str, wanted: &[&str], found| lacks(source, name, &keys(wanted), found);
         let has_a = keys(&["a"]);
@@ -251,5 +291,41 @@ mod tests {
         let before = prints(&[("ConfigMap a", "1"), ("ConfigMap gone", "1"), ("Secret b", "1")]);
         let now = prints(&[("ConfigMap a", "2"), ("ConfigMap new", "1"), ("Secret b", "1")]);
         assert_eq!(changed(&before, &now), ["ConfigMap a"]);
+    }
+
+    fn looked(found: &[(&str, Result<Option<&str>, Refusal>)], made_by_mounting: bool) -> Looked {
+        let look = |(name, found): &(&str, Result<Option<&str>, Refusal>)| Look {
+            source: Source::Secret,
+            name: name.to_string(),
+            wanted: Wanted { required: true, ..Wanted::default() },
+            found: found
+                .clone()
+                .map(|print| print.map(|print| Found { keys: keys(&[]), print: print.into() })),
+        };
+        Looked { all: found.iter().map(look).collect(), made_by_mounting }
+    }
+
+    #[test]
+    fn what_could_not_be_compared_is_not_said_to_be_as_it_was() {
+        let before = Prints::from([("Secret db".to_string(), "1".to_string())]);
+        let class = |found: &[(&str, Result<Option<&str>, Refusal>)]| {
+            looked(found, false).since(&before, "v1").map(|check| check.class)
+        };
+        assert_eq!(class(&[]), None);
+        assert_eq!(class(&[("db", Ok(Some("1")))]), Some("ok"));
+        assert_eq!(class(&[("db", Ok(Some("2")))]), Some("warn"));
+        assert_eq!(class(&[("db", Err(Refusal::Timeout))]), Some("idle"));
+        assert_eq!(class(&[("db", Ok(Some("1"))), ("new", Ok(Some("1")))]), Some("idle"));
+        assert_eq!(class(&[("db", Ok(Some("2"))), ("new", Ok(Some("1")))]), Some("warn"));
+    }
+
+    #[test]
+    fn a_secret_that_its_first_pod_makes_may_be_missing() {
+        let classes = |made_by_mounting| -> Vec<&str> {
+            let checks = looked(&[("db", Ok(None))], made_by_mounting).checks("payments");
+            checks.iter().map(|check| check.class).collect()
+        };
+        assert_eq!(classes(false), ["bad"]);
+        assert_eq!(classes(true), ["idle"]);
     }
 }

@@ -1,5 +1,8 @@
 //! Every sentence of this slice, in one place, so that one person can read and improve them all.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::checks::{Check, capitalised};
@@ -391,16 +394,26 @@ pub fn reads_not_asked(kind: Source, why: &str) -> Check {
     Check::idle(format!("{}s not checked", source(kind)), why)
 }
 
-/// Whether what the pods read is what it was when this version ran well. None: there is nothing to say.
-pub fn reads_since(changed: &[&str], version: &str, reads_nothing: bool) -> Option<Check> {
-    match changed {
-        [] if reads_nothing => None,
-        [] => Some(Check::ok(
-            "What its pods read is as it was",
-            format!("When {version} ran here with success"),
-        )),
-        changed => {
-            Some(Check::warn("What its pods read has changed since", not_brought_back(changed, version)))
+pub fn made_by_mounting(names: &[&str]) -> Check {
+    let detail =
+        format!("{}: the secrets store makes it for the first pod that mounts it.", names.join(", "));
+    Check::idle("A Secret is not there yet", detail)
+}
+
+/// Whether what the pods read is what it was when this version was deployed.
+pub fn reads_since(changed: &[&str], unknown: &[&String], version: &str) -> Check {
+    if !changed.is_empty() {
+        return Check::warn("What its pods read has changed since", not_brought_back(changed, version));
+    }
+    match unknown {
+        [] => {
+            let detail = format!("When {version} was deployed here with success");
+            Check::ok("What its pods read is as it was", detail)
+        }
+        unknown => {
+            let names: Vec<&str> = unknown.iter().map(|name| name.as_str()).collect();
+            let detail = format!("Nobody can say whether it is what {version} read: {}.", names.join(", "));
+            Check::idle("What its pods read is not compared", detail)
         }
     }
 }
@@ -408,9 +421,13 @@ pub fn reads_since(changed: &[&str], version: &str, reads_nothing: bool) -> Opti
 pub fn not_brought_back(changed: &[&str], version: &str) -> String {
     let (was, it) = if changed.len() == 1 { ("was", "that") } else { ("were", "those") };
     format!(
-        "{} {was} written to since {version} ran here with success; going back to it does not bring {it} back.",
+        "{} {was} written to since {version} was deployed here with success; going back to it does not bring {it} back.",
         changed.join(", ")
     )
+}
+
+pub fn registry_is_slow(host: &str, patience: Duration) -> String {
+    format!("{host} did not answer within {} s.", patience.as_secs())
 }
 
 pub fn pull_secrets_not_asked(why: &str) -> Check {
@@ -429,35 +446,47 @@ pub fn pulls(pulls: &[Pull], useless: &[String]) -> Check {
     let with_useless =
         |detail: String| [Some(detail), useless.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     for pull in pulls {
-        if let Pull::Refused { image, secrets } = pull {
-            let (host, repository, secrets) = (image.host(), image.repository(), secrets.join(" and "));
-            let detail = format!("{host} refuses the password in {secrets} for {repository}. {UNLESS}");
-            return Check::warn("Its pull secret does not work", detail);
-        }
-        if let Pull::NoneFor(image) = pull {
-            let (host, repository) = (image.host(), image.repository());
-            let detail = format!("Not everybody may read {repository} there.");
-            return Check::warn(
-                format!("No pull secret is for {host}"),
-                format!("{} {UNLESS}", with_useless(detail)),
-            );
+        match pull {
+            Pull::Refused { image, secrets } => {
+                let (host, repository) = (image.host(), image.repository());
+                let secrets = secrets.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
+                let detail = format!("{host} refuses the password in {secrets} for {repository}. {UNLESS}");
+                return Check::warn("Its pull secret does not work", detail);
+            }
+            Pull::NoneFor { image, runs_already } => {
+                let (host, repository) = (image.host(), image.repository());
+                let title = format!("No pull secret is for {host}");
+                if *runs_already && useless.is_none() {
+                    let detail =
+                        format!("Not everybody may read {repository} there, but it runs here already.");
+                    return Check::idle(title, detail);
+                }
+                let detail = with_useless(format!("Not everybody may read {repository} there."));
+                return Check::warn(title, format!("{detail} {UNLESS}"));
+            }
+            Pull::With(_) | Pull::Anybody | Pull::Unknown(_) => {}
         }
     }
-    if let Some(Pull::Unknown(error)) = pulls.iter().find(|pull| matches!(pull, Pull::Unknown(_))) {
-        return pull_secrets_not_asked(&error.to_string());
+    let unknown = pulls.iter().find_map(|pull| match pull {
+        Pull::Unknown(why) => Some(why),
+        _ => None,
+    });
+    if let Some(why) = unknown {
+        return pull_secrets_not_asked(why);
     }
-    let mut with: Vec<&str> = pulls
+    let with: BTreeSet<&str> = pulls
         .iter()
-        .filter_map(|pull| if let Pull::With(secret) = pull { Some(secret.as_str()) } else { None })
+        .filter_map(|pull| match pull {
+            Pull::With(secret) => Some(secret.as_str()),
+            _ => None,
+        })
         .collect();
-    with.dedup();
-    match with.as_slice() {
-        [] => Check::ok("Its images need no pull secret", with_useless("Everybody may read them.".into())),
-        with => Check::ok(
-            "Its pull secret works",
-            with_useless(format!("The registry takes the password in {}.", with.join(" and "))),
-        ),
+    if with.is_empty() {
+        return Check::ok("Its images need no pull secret", with_useless("Everybody may read them.".into()));
     }
+    let with: Vec<&str> = with.into_iter().collect();
+    let detail = with_useless(format!("The registry takes the password in {}.", with.join(" and ")));
+    Check::ok("Its pull secret works", detail)
 }
 
 /// What came instead of an answer to the smoke request.

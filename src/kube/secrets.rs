@@ -8,17 +8,20 @@ use secrecy::SecretSlice;
 
 use super::{CALL_TIMEOUT, Refusal, UserClient};
 
-/// Where the two types of pull secrets keep their file.
-const DOCKER_CONFIGS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
+/// A pull secret's file, by its type. One of another type is none to the kubelet, whatever its keys are called.
+pub enum DockerConfig {
+    /// `kubernetes.io/dockerconfigjson`
+    Json(SecretSlice<u8>),
+    /// `kubernetes.io/dockercfg`
+    Cfg(SecretSlice<u8>),
+}
 
 /// What is seen of a Secret.
-#[derive(Debug, Default)]
 pub struct Seen {
     pub keys: BTreeSet<String>,
     /// Another one as soon as anybody writes to it, or makes it anew.
     pub version: String,
-    /// Docker's configuration, as JSON, where it holds one.
-    pub docker_config: Option<SecretSlice<u8>>,
+    pub docker_config: Option<DockerConfig>,
 }
 
 /// None: there is none of this name.
@@ -30,7 +33,12 @@ pub async fn look(user: &UserClient, namespace: &str, name: &str) -> Result<Opti
         let mut data = secret.data.unwrap_or_default();
         let version = [secret.metadata.uid, secret.metadata.resource_version].map(Option::unwrap_or_default);
         let keys = data.keys().cloned().collect();
-        let docker_config = DOCKER_CONFIGS.iter().find_map(|key| data.remove(*key)).map(|file| file.0.into());
+        let mut file = |key: &str| data.remove(key).map(|file| SecretSlice::from(file.0));
+        let docker_config = match secret.type_.as_deref() {
+            Some("kubernetes.io/dockerconfigjson") => file(".dockerconfigjson").map(DockerConfig::Json),
+            Some("kubernetes.io/dockercfg") => file(".dockercfg").map(DockerConfig::Cfg),
+            _ => None,
+        };
         Seen { keys, version: version.join("/"), docker_config }
     }))
 }

@@ -126,22 +126,25 @@ impl Http {
         self.once(method, image, url, accept, Some(authorization)).await
     }
 
-    /// Whether somebody else's password lets the image be read; with None, whether anybody may. Nothing is remembered.
+    /// Whether somebody else's password lets the image be read; with None, whether anybody may. `Ok(false)`: it was not
+    /// even asked for. Nothing is remembered.
     pub async fn lets_in(
         &self,
         image: &ImageRef,
         url: Url,
         accept: &'static str,
         login: Option<&Login>,
-    ) -> Result<(), RegistryError> {
-        let mut response = self.once(Method::HEAD, image, &url, accept, None).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let theirs = login.and_then(|login| basic(&login.username, &login.password));
-            if let Some(authorization) = self.authorization(image, response.headers(), theirs).await? {
-                response = self.once(Method::HEAD, image, &url, accept, Some(authorization)).await?;
-            }
+    ) -> Result<bool, RegistryError> {
+        let response = self.once(Method::HEAD, image, &url, accept, None).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return finish(image, response, 0).await.map(|_| false);
         }
-        finish(image, response, 0).await.map(drop)
+        let theirs = login.and_then(|login| basic(&login.username, &login.password));
+        let response = match self.authorization(image, response.headers(), theirs).await? {
+            Some(authorization) => self.once(Method::HEAD, image, &url, accept, Some(authorization)).await?,
+            None => response,
+        };
+        finish(image, response, 0).await.map(|_| login.is_some())
     }
 
     /// What to send after a 401: the password where that is asked for, else a token bought with it.

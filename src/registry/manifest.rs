@@ -102,8 +102,8 @@ impl Registry {
     }
 
     /// Whether this password lets the image be read (None: whether anybody may), as a node asks before it pulls.
-    /// `Err(Denied)`: it does not.
-    pub async fn lets_pull(&self, image: &ImageRef, login: Option<&Login>) -> Result<(), RegistryError> {
+    /// `Ok(false)`: it does without a password. `Err(Denied)`: it does not.
+    pub async fn lets_pull(&self, image: &ImageRef, login: Option<&Login>) -> Result<bool, RegistryError> {
         let url = self.http.url(image, &format!("manifests/{}", image.wanted()))?;
         self.http.lets_in(image, url, ACCEPT, login).await
     }
