@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use pilothouse::events::{Chain, verify_chain};
 use pilothouse::kube::sources::ENVIRONMENT_LABEL;
 use serde_json::{Value, json};
 
+use crate::invariants;
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::{Browser, Builder, World};
 
@@ -76,6 +76,7 @@ impl Shop {
             .replace(&from_production, &to_production)
             .start()
             .await;
+        invariants::watch(&world.app.db).await;
         let shop = Self { world, staging, production, files };
         // The import and the first look at the cluster take a moment.
         let maya = shop.maya().await;
@@ -244,20 +245,6 @@ pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     panic!("{what}: not within two minutes");
 }
 
-/// The invariants of the engine that can be read off the outside after any run (I1, I5, and the audit chain).
-pub async fn invariants_hold(shop: &Shop) {
-    let db = &shop.world.app.db;
-    let gaps: i64 = sqlx::query_scalar(
-        "select count(*) from (select deploy, seq, row_number() over (partition by deploy order by seq) as n from events) e
-         where seq <> n",
-    )
-    .fetch_one(db)
-    .await
-    .unwrap();
-    assert_eq!(gaps, 0, "the events of a deploy have a gap");
-    assert!(matches!(verify_chain(db).await.unwrap(), Chain::Intact(rows) if rows > 0));
-}
-
 #[tokio::test]
 async fn a_staging_deploy_lands_once_and_in_the_name_of_the_person_who_asked() {
     let shop = Shop::open().await;
@@ -270,7 +257,7 @@ async fn a_staging_deploy_lands_once_and_in_the_name_of_the_person_who_asked() {
     assert_eq!(generations(&shop.staging).last(), Some(&("maya".to_string(), 2)));
     let page = maya.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("Deploy shop v1.1.0") && page.text.contains("Done"));
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -310,7 +297,7 @@ async fn a_production_deploy_waits_for_somebody_else_and_then_lands_by_itself() 
     assert_eq!(yes.status, 303);
     shop.ends_as(id, "succeeded").await;
     assert_eq!(generations(&shop.production).last(), Some(&("maya".to_string(), 2)));
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 /// The digest on the approver's page.
@@ -363,7 +350,7 @@ async fn a_crashing_version_fails_with_its_reason_and_is_rolled_back() {
     let id = sent.location().trim_start_matches("/deploys/").parse().unwrap();
     shop.ends_as(id, "succeeded").await;
     assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]

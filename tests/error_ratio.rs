@@ -8,7 +8,8 @@ use kube::client::Body;
 use serde_json::json;
 use tokio::task::AbortHandle;
 
-use crate::deploys::{CATALOGUE, Shop, deployments, image, invariants_hold, until};
+use crate::deploys::{CATALOGUE, Shop, deployments, image, until};
+use crate::invariants;
 use crate::strategies::{deploy, detail, serve, size, waits_for_a_hand};
 use crate::support::cluster::Sandbox;
 use crate::support::{Prometheus, World};
@@ -81,7 +82,7 @@ async fn a_canary_whose_requests_are_answered_goes_on_by_itself() {
     let events = maya.get(&format!("/deploys/{id}")).await.text;
     assert!(!events.contains("said to go on") && !events.contains("waits for somebody"), "{events}");
     assert_eq!(size(&shop.staging, "shop-canary").await, None);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -97,7 +98,7 @@ async fn a_canary_whose_requests_fail_is_taken_away() {
     assert_eq!(why, "100 % of the requests to the new pods failed, by Prometheus; at most 10 % may.");
     assert_eq!(image(&shop.staging).await, before, "what runs was not touched");
     assert_eq!(size(&shop.staging, "shop-canary").await, None);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -117,5 +118,5 @@ async fn a_canary_that_nobody_can_measure_waits_for_a_person() {
     assert!(home.contains("Notices, 1 new") && home.contains("waits for you to go on."), "{home}");
     assert_eq!(maya.post(&format!("/deploys/{id}/promotion"), &[]).await.status, 303);
     shop.ends_as(id, "succeeded").await;
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }

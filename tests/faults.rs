@@ -11,7 +11,8 @@ use jiff::SignedDuration;
 use pilothouse::clock::Clock;
 use sqlx::PgPool;
 
-use crate::deploys::{Shop, deployments, generations, image, invariants_hold};
+use crate::deploys::{Shop, deployments, generations, image};
+use crate::invariants;
 use crate::strategies;
 use crate::support::cluster::Sandbox;
 use crate::support::gateway::Gateway;
@@ -44,7 +45,7 @@ async fn a_write_that_was_held_up_does_not_land_on_anything_newer() {
     assert_eq!(held.arrives().await, StatusCode::CONFLICT);
     assert!(image(&shop.staging).await.contains(":v1.5.0@"), "the late write brought the old version back");
     assert_eq!(generations(&shop.staging).len(), 3, "one write a deploy, after the one with kubectl");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -55,7 +56,7 @@ async fn a_write_that_was_carried_out_and_answered_504_is_not_done_twice() {
     let id = shop.deploy(&shop.maya().await, "staging", "v1.1.0").await;
     shop.ends_as(id, "succeeded").await;
     assert_eq!(generations(&shop.staging).len(), 2);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 /// Two portals as processes, on a shop whose own one has ended: one works, the other one stands still.
@@ -132,7 +133,7 @@ impl Watch {
         let releases: i64 =
             sqlx::query_scalar("select count(*) from releases").fetch_one(self.db()).await.unwrap();
         assert_eq!(usize::try_from(releases).unwrap(), deploys);
-        invariants_hold(&self.shop).await;
+        invariants::hold(&self.shop).await;
     }
 }
 
@@ -150,7 +151,7 @@ async fn a_replica_whose_clock_is_an_hour_ahead_judges_as_the_others_do() {
     }
     let waits = shop.deploy(&maya, "production", "v1.1.0").await;
     assert_eq!(shop.state(waits).await, "awaiting_approval");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
     ahead.shutdown.cancel();
 }
 
@@ -175,7 +176,7 @@ async fn a_database_that_is_away_for_a_while_holds_a_deploy_up_and_no_more() {
             "not one write, with the database away while {state}"
         );
     }
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 /// The commit happened, and whoever made it never heard so: the request's, then each of the engine's. A deploy makes four at
@@ -201,7 +202,7 @@ async fn a_commit_whose_answer_is_lost_is_neither_forgotten_nor_done_twice() {
         let deploys: i64 =
             sqlx::query_scalar("select count(*) from deploys").fetch_one(&shop.world.app.db).await.unwrap();
         assert_eq!(usize::try_from(deploys).unwrap(), round + 1);
-        invariants_hold(&shop).await;
+        invariants::hold(&shop).await;
     }
 }
 
@@ -220,7 +221,7 @@ async fn a_portal_killed_while_it_puts_something_back_is_followed_by_the_next_on
         assert!(image(&watch.shop.staging).await.contains(":v1.1.0@"));
         let expected = 2 + 2 * (round + 1);
         assert_eq!(writes(&watch.shop.staging).await, expected, "not one write there and one back");
-        invariants_hold(&watch.shop).await;
+        invariants::hold(&watch.shop).await;
         let next = watch.shop.world.process().await;
         next.stop();
         watch.working = std::mem::replace(&mut watch.resting, next);

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json, token};
-use crate::deploys::{Shop, generations, hidden, image, invariants_hold, seen, until};
+use crate::deploys::{Shop, generations, hidden, image, seen, until};
+use crate::invariants;
 use crate::support::desk::{COMMAND, finished};
 use crate::support::{Browser, Builder, Page, World};
 
@@ -135,7 +136,7 @@ async fn who_may_goes_ahead_without_approval_and_in_a_freeze_and_answers_for_it_
     // Nobody approved these bytes, so going back to them takes an approval, too.
     assert_eq!(count(&shop, "releases where approved").await, 0);
     assert_eq!(shop.state(id).await, "succeeded");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -252,7 +253,7 @@ async fn a_right_that_is_lost_voids_what_waits_and_what_nobody_approved_is_no_ro
     let fields = [("confirm", "shop"), ("reason", WHY), ("key", &*hidden(&form, "key"))];
     let asked = number(&ravi.post(path, &fields).await);
     assert_eq!(shop.state(asked).await, "awaiting_approval", "what nobody approved went back in by itself");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -278,5 +279,5 @@ async fn who_asked_and_who_approved_are_told_when_a_deploy_is_rolled_back() {
     assert_eq!(count(&shop, "notice_reads").await, 0);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(count(&shop, "notices").await, 1, "it was told twice");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }

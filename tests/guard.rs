@@ -18,7 +18,8 @@ use pilothouse::kube::{UserClient, WorkloadKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, invariants_hold, seen, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, seen, until};
+use crate::invariants;
 use crate::support::cluster::{Sandbox, admin, eventually};
 use crate::support::desk::COMMAND;
 use crate::support::{World, state};
@@ -229,7 +230,7 @@ async fn the_portals_approved_change_passes_and_its_form_has_tried_both_ways() {
     guarded.lands("v1.1.0").await;
     assert!(image(&guarded.shop.production).await.starts_with(&format!("{REPOSITORY}:v1.1.0@sha256:")));
     assert_eq!(guarded.unapproved().await, []);
-    invariants_hold(&guarded.shop).await;
+    invariants::hold(&guarded.shop).await;
 }
 
 #[tokio::test]
@@ -243,7 +244,7 @@ async fn a_canary_passes_as_what_was_approved() {
         .unwrap();
     assert_eq!(wrote, 1, "the canary was seen, and explained");
     assert_eq!(guarded.unapproved().await, []);
-    invariants_hold(&guarded.shop).await;
+    invariants::hold(&guarded.shop).await;
 }
 
 #[tokio::test]
@@ -326,7 +327,7 @@ async fn who_breaks_the_glass_is_in_the_audit_trail_within_seconds_and_once() {
     let page = petra.get("/audit").await;
     assert!(page.text.contains("Changed what runs, without an approval"), "{}", page.text);
     assert!(page.text.contains("Somebody with kubectl-set") && page.text.contains("Unapproved"));
-    invariants_hold(&guarded.shop).await;
+    invariants::hold(&guarded.shop).await;
 }
 
 #[tokio::test]
@@ -362,7 +363,7 @@ async fn a_glass_broken_in_the_portal_passes_and_is_explained_by_it_and_one_brok
         omar.post(&format!("/approvals/glass/{found}"), &[("note", "It was Nina, by her own word.")]).await;
     assert_eq!(done.status, 303, "{}", done.text);
     assert!(!omar.get("/approvals").await.text.contains("changed past the portal"));
-    invariants_hold(shop).await;
+    invariants::hold(shop).await;
 }
 
 #[tokio::test]
@@ -388,7 +389,7 @@ async fn what_is_put_back_passes_under_the_same_approval_and_is_explained_by_it(
     guarded.shop.ends_as(id, "rolled_back").await;
     assert!(image(production).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
     assert_eq!(guarded.unapproved().await, []);
-    invariants_hold(&guarded.shop).await;
+    invariants::hold(&guarded.shop).await;
 }
 
 /// As an administrator who is in the group that may break the glass.

@@ -23,6 +23,7 @@ mod faults;
 mod freezes;
 mod glass;
 mod guard;
+mod invariants;
 mod keycloak;
 mod kube_cluster;
 mod kube_rules;

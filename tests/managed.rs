@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, DeleteParams};
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, invariants_hold, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, until};
+use crate::invariants;
 use crate::support::World;
 
 fn catalogue(size: &str) -> String {
@@ -80,5 +81,5 @@ async fn a_run_section_becomes_objects_that_follow_it() {
     assert_eq!(names::<HorizontalPodAutoscaler>(&shop).await, [""; 0]);
     assert_eq!(names::<PodDisruptionBudget>(&shop).await, [""; 0]);
     assert_eq!(names::<Deployment>(&shop).await, ["shop"]);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }

@@ -9,7 +9,8 @@ use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json};
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, invariants_hold, seen, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, seen, until};
+use crate::invariants;
 use crate::support::Browser;
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::desk::{COMMAND, Ran, finished};
@@ -138,7 +139,7 @@ async fn a_migration_runs_once_as_the_person_with_what_runs_and_is_no_release() 
     assert_eq!(releases, 0, "a migration is nothing to roll back to");
     let feed = maya.get("/services/shop").await.text;
     assert!(feed.contains("migrated"), "the feed does not tell it");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -311,7 +312,7 @@ async fn production_waits_for_somebody_else_who_sees_command_and_image() {
         .await
         .unwrap();
     assert_eq!(job.metadata.annotations.unwrap()["pilothouse.dev/approval"], digest);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use serde_json::json;
 use tokio::join;
 
 use crate::api::{program, refused, send_json};
-use crate::deploys::{REPOSITORY, Shop, generation, generations, image, invariants_hold, seen};
+use crate::deploys::{REPOSITORY, Shop, generation, generations, image, seen};
+use crate::invariants;
 use crate::support::{self, Browser, Page};
 
 /// Versions of the sample that start, asked for in turn, so that there always is something to change.
@@ -70,7 +71,7 @@ async fn ended(shop: &Shop, id: i64) -> String {
 /// Besides: each write that changed what runs is in the API server's own log once, and after the first, kubectl's, all of them
 /// are by this person. How many there have to be is counted in each round.
 async fn holds(shop: &Shop, writer: &str) {
-    invariants_hold(shop).await;
+    invariants::hold(shop).await;
     let logged = generations(&shop.production);
     assert!(logged.iter().skip(1).all(|(who, _)| who == writer), "{logged:?}");
     let logged: Vec<i64> =

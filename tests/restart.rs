@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use crate::deploys::{Shop, image, invariants_hold};
+use crate::deploys::{Shop, image};
 use crate::faults::{through, writes};
+use crate::invariants;
 use crate::support::gateway::Gateway;
 use crate::support::{self, state};
 
@@ -44,7 +45,7 @@ async fn an_api_server_that_restarts_in_the_middle_of_a_deploy_holds_it_up_and_n
         assert_eq!(writes(&shop.staging).await, 2 * round + 3, "not one write, away while rolling out");
         assert!(image(&shop.staging).await.contains(":v1.0.0@"));
     }
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 async fn restart() {

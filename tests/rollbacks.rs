@@ -5,7 +5,8 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::deploys::{REPOSITORY, Shop, deployments, generations, image, invariants_hold, until};
+use crate::deploys::{REPOSITORY, Shop, deployments, generations, image, until};
+use crate::invariants;
 use crate::support::World;
 
 /// Staging puts back what fails there.
@@ -68,7 +69,7 @@ async fn a_version_that_crashes_is_replaced_by_the_last_good_one() {
     // The next one starts from what runs, as if nothing had been.
     let next = shop.deploy(&maya, "staging", "v1.1.0").await;
     shop.ends_as(next, "succeeded").await;
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 fn map(data: Value) -> ConfigMap {
@@ -95,7 +96,7 @@ async fn a_version_that_dies_after_it_was_ready_fails_its_soak_and_is_replaced()
     assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
     let why = detail(&shop, id).await["why"].as_str().unwrap().to_string();
     assert!(why.contains("restart"), "{why}");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -118,5 +119,5 @@ async fn where_it_can_not_be_put_back_the_page_says_what_to_do_by_hand() {
     assert!(
         page.text.contains(&format!("kubectl -n {} set image deployment/shop shop=", shop.staging.namespace))
     );
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }

@@ -7,7 +7,8 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, hidden, image, invariants_hold, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, hidden, image, until};
+use crate::invariants;
 use crate::support::cluster::Sandbox;
 use crate::support::{Browser, World};
 
@@ -135,7 +136,7 @@ async fn a_canary_takes_its_shares_waits_for_a_hand_and_takes_over() {
         .await
         .unwrap();
     assert_eq!(audited, 1);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -153,7 +154,7 @@ async fn a_canary_that_crashes_leaves_nothing_behind_and_never_touched_what_runs
     let page = maya.get(&format!("/deploys/{id}")).await.text;
     assert!(page.contains("v1.1.0 was not replaced and has all the traffic."), "{page}");
     assert!(page.contains("FATAL config: DATABASE_URL is not set"), "the last log line is not shown");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn a_canary_is_stopped_by_who_asked_for_it() {
     assert!(detail(&shop, id).await["why"].as_str().unwrap().starts_with("Maya Okafor stopped it"));
     assert_eq!(size(&shop.staging, "shop-canary").await, None);
     assert_eq!(deployments(&shop.staging).get("shop").await.unwrap().metadata.generation, before);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -212,7 +213,7 @@ async fn green_gets_all_the_traffic_at_once_and_the_autoscaler_goes_with_it() {
     assert_eq!(size(&shop.staging, "shop").await, Some(3));
     assert_eq!((leads_to(&shop.staging).await.as_str(), target().await.as_str()), ("shop", "shop"));
     assert_eq!(size(&shop.staging, "shop-green").await, None, "green is gone");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -234,7 +235,7 @@ async fn green_that_fails_under_traffic_gives_it_back_to_blue() {
     assert_eq!(leads_to(&shop.staging).await, "shop");
     assert_eq!(image(&shop.staging).await, before);
     assert_eq!(size(&shop.staging, "shop-green").await, None);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -256,7 +257,7 @@ async fn a_switch_that_the_cluster_refuses_takes_green_away_again() {
     assert!(why.starts_with("maya may not change Services in "), "{why}");
     assert_eq!(leads_to(&shop.staging).await, "shop");
     assert!(image(&shop.staging).await.ends_with(":v1.0.0"));
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -273,7 +274,7 @@ async fn what_somebody_changes_meanwhile_ends_the_try() {
     shop.ends_as(id, "superseded").await;
     assert_eq!(size(&shop.staging, "shop-canary").await, None);
     assert!(image(&shop.staging).await.ends_with(":v1.5.0"), "what somebody put there stays");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]

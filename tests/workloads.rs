@@ -7,7 +7,8 @@ use pilothouse::kube::{Named, Target, Workload, WorkloadKind};
 use serde_json::{Value, json};
 
 use crate::api::{program, send_json};
-use crate::deploys::{REPOSITORY, Shop, deployments, hidden, invariants_hold, until};
+use crate::deploys::{REPOSITORY, Shop, deployments, hidden, until};
+use crate::invariants;
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::{Browser, World};
 
@@ -161,7 +162,7 @@ async fn a_stateful_set_is_deployed_restarted_and_scaled_as_a_deployment_is() {
     let id = send(&maya, "rollback", &[]).await.unwrap();
     shop.ends_as(id, "succeeded").await;
     assert!(pods(&shop).await.iter().all(|(_, image)| image.contains("v1.1.0")));
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -179,7 +180,7 @@ async fn a_stateful_set_that_crashes_is_put_back_and_its_broken_pod_does_not_hol
     let page = maya.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("1 of 1 pod: crashes with exit 1"), "{}", page.text);
     assert!(page.text.contains("FATAL config: DATABASE_URL is not set"), "the last log line is not shown");
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -204,7 +205,7 @@ async fn a_stateful_set_that_was_left_broken_takes_the_next_version() {
     let page = maya.get(&format!("/deploys/{id}")).await;
     assert!(page.text.contains("The pod shop-0 is of an earlier version and not ready"), "{}", page.text);
     assert!(page.text.contains("delete pod shop-0"), "{}", page.text);
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]
@@ -283,5 +284,5 @@ async fn a_daemon_set_is_deployed_put_back_and_restarted_and_has_no_size() {
     let id = shop.deploy(&maya, "staging", "v1.5.0").await;
     shop.ends_as(id, "succeeded").await;
     assert!(pods(&shop).await.iter().all(|(_, image)| *image == good));
-    invariants_hold(&shop).await;
+    invariants::hold(&shop).await;
 }

@@ -93,7 +93,7 @@ pub use promotion::go_on;
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};
 pub use show::visible;
-pub use state::{Event, State};
+pub use state::{Event, State, apply};
 pub use store::{has_ended, kept_log, load};
 pub use submit::{Answer, in_bounds};
 pub use wording::{any_of, ask_again, broken_glasses, told};

@@ -221,6 +221,11 @@ pub fn rounds(variable: &str, short: usize) -> usize {
     std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short).max(1)
 }
 
+/// Whether this is a long run of `bench/faults`, in which no other test runs beside this one.
+pub fn is_alone(variable: &str) -> bool {
+    std::env::var_os(variable).is_some()
+}
+
 /// The folder of the development cluster.
 pub fn state() -> PathBuf {
     std::env::var_os("PILOTHOUSE_TEST_STATE")
