@@ -87,6 +87,10 @@ async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
     })
     .await;
 
+    let db = &world.app.db;
+    let in_use = || db.size() as usize - db.num_idle();
+    // The listener's is never given back, and the engines borrow one now and then.
+    let usual = (0..50).map(|_| in_use()).min().unwrap().max(1);
     let lent = Lent::now();
     let began = Instant::now();
     let asked = stream::iter(names.iter().enumerate()).map(|(n, name)| {
@@ -140,11 +144,7 @@ async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
 
     // The connections of those who asked end with them; what the portal keeps open to the cluster, a minute and a half later.
     drop(programs);
-    let db = &world.app.db;
-    eventually("the pool has all its connections", async || {
-        (db.num_idle() == db.size() as usize).then_some(())
-    })
-    .await;
+    eventually("the pool has its connections back", async || (in_use() <= usual).then_some(())).await;
     if support::is_alone("PILOTHOUSE_DEPLOYS") {
         let mut after = Lent::now();
         while !after.is_back_at(lent) && began.elapsed() < took + Duration::from_secs(150) {
