@@ -21,7 +21,7 @@ use pilothouse::kube::ownership::{
 use pilothouse::kube::{Refusal, UserClient, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Sandbox, audited, connect, eventually};
+use crate::support::cluster::{Sandbox, connect, eventually, writes};
 use crate::support::gateway;
 use crate::support::listen;
 
@@ -587,25 +587,9 @@ fn changed_lines(before: &str, after: &str) -> Vec<String> {
 /// Who wrote this generation of a Deployment, from the API server's audit log: (who asked, in whose name). The line of
 /// a write comes after its answer, so it may not be there yet.
 fn generation_writers(namespace: &str, name: &str, generation: i64) -> Vec<(String, String)> {
-    let mut newest = 0;
-    audited(namespace)
-        .into_iter()
-        .filter_map(|event| {
-            let text = |pointer: &str| {
-                event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string()
-            };
-            let is_write = text("/stage") == "ResponseComplete"
-                && text("/objectRef/name") == name
-                && text("/objectRef/resource") == "deployments"
-                && event.pointer("/objectRef/subresource").is_none()
-                && !text("/requestURI").contains("dryRun");
-            let made = event.pointer("/responseObject/metadata/generation").and_then(Value::as_i64);
-            // A generation that was there before is an apply that changed nothing.
-            let made = made.filter(|made| is_write && *made > newest)?;
-            newest = made;
-            (made == generation).then(|| (text("/user/username"), text("/impersonatedUser/username")))
-        })
-        .collect()
+    let made = writes(namespace, "deployments", name).into_iter();
+    let made = made.filter(|write| write.changed && write.generation == generation);
+    made.map(|write| (write.asked_by, write.person.unwrap_or_default())).collect()
 }
 
 /// A ValidatingAdmissionPolicy for one namespace.

@@ -8,7 +8,7 @@ use pilothouse::kube::sources::ENVIRONMENT_LABEL;
 use serde_json::{Value, json};
 
 use crate::invariants;
-use crate::support::cluster::{Sandbox, audited};
+use crate::support::cluster::{Sandbox, writes};
 use crate::support::{Browser, Builder, World};
 
 pub const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
@@ -203,29 +203,12 @@ pub async fn image(sandbox: &Sandbox) -> String {
     found.spec.unwrap().template.spec.unwrap().containers[0].image.clone().unwrap()
 }
 
-/// Writes to the Deployment that changed its generation, from the API server's audit log: (person, generation).
+/// Writes to the Deployment that changed its generation, from the API server's audit log: (person, generation). What stands
+/// beside it while a version proves itself is another one.
 pub fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
-    let mut seen = Vec::new();
-    for event in audited(&sandbox.namespace) {
-        let object = &event["objectRef"];
-        // What stands beside it while a version proves itself is another one.
-        let is_write = object["resource"] == "deployments"
-            && object["name"].as_str().is_none_or(|name| name == "shop")
-            && object["subresource"].is_null()
-            && object["namespace"] == sandbox.namespace.as_str()
-            && ["create", "patch", "update"].iter().any(|verb| event["verb"] == *verb)
-            && !event["requestURI"].as_str().unwrap_or_default().contains("dryRun");
-        let Some(generation) =
-            event["responseObject"]["metadata"]["generation"].as_i64().filter(|_| is_write)
-        else {
-            continue;
-        };
-        let who = event["impersonatedUser"]["username"].as_str().unwrap_or("somebody without impersonation");
-        if seen.last().is_none_or(|(_, last)| generation > *last) {
-            seen.push((who.to_string(), generation));
-        }
-    }
-    seen
+    let changes = writes(&sandbox.namespace, "deployments", "shop").into_iter().filter(|write| write.changed);
+    let somebody = || String::from("somebody without impersonation");
+    changes.map(|write| (write.person.unwrap_or_else(somebody), write.generation)).collect()
 }
 
 pub fn hidden(html: &str, name: &str) -> String {

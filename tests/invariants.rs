@@ -12,12 +12,12 @@ use jiff_sqlx::Timestamp as Stored;
 use pilothouse::deploy::{self, Deploy, DeployId, Event, State};
 use pilothouse::events::{Chain, verify_chain};
 use pilothouse::kube::WorkloadKind;
-use pilothouse::kube::apply::{DEPLOY_ANNOTATION, RESTART_ANNOTATION};
+use pilothouse::kube::apply::{DEPLOY_ANNOTATION, FIELD_MANAGER, RESTART_ANNOTATION};
 use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::deploys::{Shop, deployments, seen};
-use crate::support::cluster::{Sandbox, audited};
+use crate::support::cluster::{Sandbox, writes};
 
 /// What is wrong makes every later statement of the engine fail, so that no test passes it by.
 pub async fn watch(db: &PgPool) {
@@ -184,31 +184,16 @@ async fn each_action_is_audited_once(db: &PgPool) {
 
 /// I3, by the API server's audit log: writes that gave the Deployment another generation, by the marks they carried.
 fn each_wrote_at_most_once(sandbox: &Sandbox, deploys: &[Deploy]) {
-    let mut writes = BTreeMap::<(String, String), u32>::new();
-    // By object: one that is made anew counts from one again.
-    let mut last = BTreeMap::<String, i64>::new();
-    for event in audited(&sandbox.namespace) {
-        let object = &event["objectRef"];
-        let is_write = object["resource"] == "deployments"
-            && object["name"] == "shop"
-            && object["subresource"].is_null()
-            && event["verb"] == "patch"
-            && !uri(&event).contains("dryRun");
-        let after = &event["responseObject"]["metadata"];
-        let last = last.entry(after["uid"].as_str().unwrap_or_default().into()).or_default();
-        let generation = after["generation"].as_i64().unwrap_or_default();
-        if !is_write || generation <= *last {
-            continue;
-        }
-        *last = generation;
-        let marks = &event["requestObject"]["spec"]["template"]["metadata"]["annotations"];
-        let [deploy, restart] = [DEPLOY_ANNOTATION, RESTART_ANNOTATION]
-            .map(|key| marks[key].as_str().unwrap_or_default().to_string());
-        if !deploy.is_empty() || !restart.is_empty() {
-            *writes.entry((deploy, restart)).or_default() += 1;
+    let mut marked = BTreeMap::<[String; 2], u32>::new();
+    for write in writes(&sandbox.namespace, "deployments", "shop").iter().filter(|write| write.changed) {
+        let annotations = &write.sent["spec"]["template"]["metadata"]["annotations"];
+        let mark = |key: &str| annotations[key].as_str().unwrap_or_default().to_string();
+        let marks = [DEPLOY_ANNOTATION, RESTART_ANNOTATION].map(mark);
+        if marks.iter().any(|mark| !mark.is_empty()) {
+            *marked.entry(marks).or_default() += 1;
         }
     }
-    let twice: Vec<_> = writes.iter().filter(|(_, count)| **count > 1).collect();
+    let twice: Vec<_> = marked.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "written more than once, by deploy and restart: {twice:?}");
     let landed = |deploy: &&Deploy| {
         deploy.place.namespace == sandbox.namespace
@@ -217,22 +202,16 @@ fn each_wrote_at_most_once(sandbox: &Sandbox, deploys: &[Deploy]) {
                 change.workload == "shop" && change.workload_kind == WorkloadKind::Deployment
             })
     };
-    assert!(!writes.is_empty() || deploys.iter().find(landed).is_none(), "the audit log shows no mark");
+    assert!(!marked.is_empty() || deploys.iter().find(landed).is_none(), "the audit log shows no mark");
 }
 
 /// I7, where nobody wrote by hand after the portal and nothing is under way.
 async fn the_last_success_runs(db: &PgPool, sandbox: &Sandbox, deploys: &[Deploy]) {
     let mut here = deploys.iter().filter(|deploy| deploy.place.namespace == sandbox.namespace).rev();
-    let is_write = |event: &Value| {
-        event["objectRef"]["resource"] == "deployments"
-            && event["objectRef"]["name"] == "shop"
-            && event["objectRef"]["subresource"].is_null()
-            && event["responseObject"]["metadata"]["generation"].is_i64()
-            && !uri(event).contains("dryRun")
-    };
-    let last =
-        audited(&sandbox.namespace).into_iter().rfind(|event| is_write(event) && !is_the_clusters(event));
-    let by_the_portal = last.is_some_and(|event| uri(&event).contains("fieldManager=pilothouse"));
+    let writes = writes(&sandbox.namespace, "deployments", "shop");
+    // A controller notes what it did.
+    let last = writes.iter().rfind(|write| !write.asked_by.starts_with("system:"));
+    let by_the_portal = last.is_some_and(|write| write.field_manager.as_deref() == Some(FIELD_MANAGER));
     let succeeded = here.next().is_some_and(|last| matches!(last.state, State::Succeeded));
     if !by_the_portal || !succeeded {
         return;
@@ -251,15 +230,6 @@ async fn the_last_success_runs(db: &PgPool, sandbox: &Sandbox, deploys: &[Deploy
     let containers = live.spec.unwrap().template.spec.unwrap().containers;
     let runs = containers.into_iter().find(|container| container.name == "shop").and_then(|it| it.image);
     assert_eq!(runs.as_deref(), Some(wanted.as_str()), "not the last success");
-}
-
-fn uri(event: &Value) -> &str {
-    event["requestURI"].as_str().unwrap_or_default()
-}
-
-/// A controller's, which notes what it did.
-fn is_the_clusters(event: &Value) -> bool {
-    event["user"]["username"].as_str().unwrap_or_default().starts_with("system:")
 }
 
 /// A check that can't fail proves nothing: each of these must.

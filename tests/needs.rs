@@ -110,7 +110,7 @@ async fn a_rollback_says_what_it_does_not_bring_back() {
     assert!(page.contains("What its pods read has changed since"), "{page}");
     assert!(
         page.contains(
-            "ConfigMap shop, Secret db were written to since v1.1.0 was deployed here with success"
+            "ConfigMap shop and Secret db were written to since v1.1.0 was deployed here with success"
         ),
         "{page}"
     );
@@ -179,6 +179,13 @@ async fn the_password_of_a_pull_secret_is_tried_where_the_pods_will_use_it() {
     let refused = form(&shop, &version).await;
     assert!(refused.contains("Its pull secret does not work"), "{refused}");
     assert!(refused.contains(&format!("{} refuses the password in pull", front.host)), "{refused}");
+
+    // The kubelet stops at such a file, wherever its image is.
+    let odd = json!({".dockerconfigjson": r#"{"auths": {"registry.example": {"auth": "?"}}}"#});
+    secrets(&shop).delete("pull", &Default::default()).await.unwrap();
+    put_secret(&shop, "pull", "kubernetes.io/dockerconfigjson", odd).await;
+    let unreadable = form(&shop, &version).await;
+    assert!(unreadable.contains("Its pull secret can’t be read"), "{unreadable}");
 
     // What every pod of the namespace gets, whatever its template says.
     edit(&shop, json!({"imagePullSecrets": [{"$patch": "delete", "name": "pull"}]})).await;

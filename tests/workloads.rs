@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::api::{program, send_json};
 use crate::deploys::{REPOSITORY, Shop, deployments, hidden, until};
 use crate::invariants;
-use crate::support::cluster::{Sandbox, audited};
+use crate::support::cluster::{Sandbox, writes};
 use crate::support::{Browser, World};
 
 /// As the team has it, put there with kubectl in the Deployment's place; `more` goes into its spec.
@@ -117,18 +117,9 @@ async fn send(who: &Browser, verb: &str, fields: &[(&str, &str)]) -> Result<i64,
 
 /// Writes as maya that changed the generation, from the API server's audit log.
 fn generations(shop: &Shop, kind: WorkloadKind) -> Vec<i64> {
-    let mut seen: Vec<i64> = Vec::new();
-    for event in audited(&shop.staging.namespace) {
-        let object = &event["objectRef"];
-        let is_write = object["resource"] == kind.resource()
-            && object["subresource"].is_null()
-            && event["verb"] == "patch"
-            && event["impersonatedUser"]["username"] == "maya"
-            && !event["requestURI"].as_str().unwrap_or_default().contains("dryRun");
-        let generation = event["responseObject"]["metadata"]["generation"].as_i64();
-        seen.extend(generation.filter(|it| is_write && seen.last().is_none_or(|last| it > last)));
-    }
-    seen
+    let writes = writes(&shop.staging.namespace, kind.resource(), "shop").into_iter();
+    let hers = writes.filter(|write| write.changed && write.person.as_deref() == Some("maya"));
+    hers.map(|write| write.generation).collect()
 }
 
 #[tokio::test]

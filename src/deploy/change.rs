@@ -13,7 +13,7 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::checks::{self, Check};
+use super::checks::{self, Check, capitalised};
 use super::deploy::{Action, Place, Policy, ShownDiff, Size};
 use super::glass::{self, Glass};
 use super::migrate;
@@ -561,7 +561,7 @@ async fn roll_back_draft(
     Ok(Draft {
         lead: match plan.running.as_str() {
             "" => format!("Nothing runs in {}.", plan.place.environment),
-            running => format!("{} runs {running}.", plan.place.environment),
+            running => format!("{} runs {running}.", capitalised(&plan.place.environment)),
         },
         fields: Fields::RollBack {
             releases: offered,

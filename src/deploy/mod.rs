@@ -28,7 +28,7 @@
 //!
 //! Until something is written (`applying`) a deploy can be withdrawn (`cancelled`); from `awaiting_approval` on it
 //! becomes void (`superseded`) when something it depends on moves. `state.rs` holds the states, the events and the
-//! legal transitions as data, `deploy.rs` what is asked for; `wording.rs` holds every sentence.
+//! legal transitions as data, `deploy.rs` what is asked for; `wording/` holds every sentence.
 //!
 //! A migration (`migration.rs`, `migrate.rs`) goes the same way: its write is a Job, `rolling_out` is the time in which
 //! the Job runs, and it is no release. It can be stopped while it runs; what it had done by then stays. So
@@ -96,7 +96,7 @@ pub use show::visible;
 pub use state::{Event, State, apply};
 pub use store::{has_ended, kept_log, load};
 pub use submit::{Answer, in_bounds};
-pub use wording::{any_of, ask_again, broken_glasses, told};
+pub use wording::{any_of, ask_again, broken_glasses, tally, told};
 
 use crate::web::{Access, Routes};
 

@@ -29,12 +29,17 @@ pub(super) async fn ask(app: &App, client: &UserClient, needs: &Needs<'_>) -> Ve
     let Some(template) = needs.template else { return vec![would_start(PodStart::NotAsked, &platform)] };
     let started = async {
         let pod = pod_would_start(client, needs.namespace, template).await;
-        // Admission adds those of the service account.
-        let admitted = match &pod {
-            PodStart::WouldStart { pull_secrets, .. } => Some(pull_secrets.clone()),
-            PodStart::Refused(_) | PodStart::NotAsked => None,
+        let pulls = match &pod {
+            // A cluster that is away is not asked for one thing after the other.
+            PodStart::Refused(refusal) if refusal.retryable() => None,
+            // Admission adds those of the service account.
+            PodStart::WouldStart { pull_secrets, .. } => {
+                pulls::check(&app.registry, client, needs, Some(pull_secrets.clone())).await
+            }
+            PodStart::Refused(_) | PodStart::NotAsked => {
+                pulls::check(&app.registry, client, needs, None).await
+            }
         };
-        let pulls = pulls::check(&app.registry, client, needs, admitted).await;
         [would_start(pod, &platform)].into_iter().chain(pulls)
     };
     let (started, looked) = tokio::join!(started, reads::look(client, needs.namespace, template));

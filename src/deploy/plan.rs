@@ -92,10 +92,6 @@ impl Plan {
         self.checks.iter().filter(|check| check.class == "bad").count()
     }
 
-    pub fn passed(&self) -> usize {
-        self.checks.iter().filter(|check| check.class == "ok").count()
-    }
-
     /// What an approval would be bound to.
     pub fn digest(&self) -> Option<Digest> {
         self.action.as_ref().map(|action| Digest::of(&self.place, action, &self.policy))

@@ -32,9 +32,11 @@ pub(super) enum Pull {
     Unknown(String),
 }
 
-/// The pull secrets as they are: those that are not there or hold no passwords, and all the passwords of the others.
+/// The pull secrets as they are: those that are not there or of another type, those whose file is broken, and all the
+/// passwords of the others.
 struct Held {
     useless: Vec<String>,
+    unreadable: Vec<String>,
     logins: Vec<(String, Login)>,
 }
 
@@ -65,6 +67,9 @@ pub(super) async fn check(
         Ok(held) => held,
         Err(why) => return Some(wording::pull_secrets_not_asked(&why)),
     };
+    if !held.unreadable.is_empty() {
+        return Some(wording::unreadable_pull_secrets(&held.unreadable));
+    }
     let pulls = join_all(images.into_iter().map(async |image| {
         let runs_already = running.iter().any(|it| it.name() == image.name());
         let tried = tokio::time::timeout(PATIENCE, pull(registry, image.clone(), &held.logins, runs_already));
@@ -74,17 +79,20 @@ pub(super) async fn check(
 }
 
 async fn held(client: &UserClient, namespace: &str, names: &[String]) -> Result<Held, String> {
-    let mut held = Held { useless: Vec::new(), logins: Vec::new() };
+    let mut held = Held { useless: Vec::new(), unreadable: Vec::new(), logins: Vec::new() };
     let seen = join_all(names.iter().map(|name| secrets::look(client, namespace, name))).await;
     for (name, seen) in names.iter().zip(seen) {
         let logins = match seen.map_err(|refusal| refusal.sentence())?.and_then(|seen| seen.docker_config) {
             Some(DockerConfig::Json(file)) => Login::read_config_json(file.expose_secret()),
             Some(DockerConfig::Cfg(file)) => Login::read_cfg(file.expose_secret()),
-            None => None,
+            None => {
+                held.useless.push(name.clone());
+                continue;
+            }
         };
         match logins {
             Some(logins) => held.logins.extend(logins.into_iter().map(|login| (name.clone(), login))),
-            None => held.useless.push(name.clone()),
+            None => held.unreadable.push(name.clone()),
         }
     }
     Ok(held)

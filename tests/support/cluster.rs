@@ -1,6 +1,6 @@
 //! A namespace of the development cluster for one test, and people who act in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -175,6 +175,52 @@ pub fn audited(namespace: &str) -> Vec<Value> {
         lines.map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
     })
     .collect()
+}
+
+/// A write of an object that the API server let through, from its audit log. No dry run, and not to a subresource.
+pub struct Write {
+    /// Who sent it.
+    pub asked_by: String,
+    /// In whose name, where in somebody else's.
+    pub person: Option<String>,
+    /// As the program calls itself, where it does.
+    pub field_manager: Option<String>,
+    /// `metadata.generation` after it.
+    pub generation: i64,
+    /// It made the object, or gave it another generation: something else runs or is wanted.
+    pub changed: bool,
+    /// What was sent.
+    pub sent: Value,
+}
+
+/// All of them to one object, oldest first; one that was made anew under the same name counts from one again.
+pub fn writes(namespace: &str, resource: &str, name: &str) -> Vec<Write> {
+    let mut last = BTreeMap::<String, i64>::new();
+    let write = |mut event: Value| {
+        let (object, uri) = (&event["objectRef"], event["requestURI"].as_str().unwrap_or_default());
+        let after = &event["responseObject"]["metadata"];
+        let is_one = object["resource"] == resource
+            && object["namespace"] == namespace
+            && object["subresource"].is_null()
+            && after["name"] == name
+            && ["create", "patch", "update"].iter().any(|verb| event["verb"] == *verb)
+            && !uri.contains("dryRun");
+        let generation = after["generation"].as_i64().filter(|_| is_one)?;
+        let before = last.entry(after["uid"].as_str()?.into()).or_default();
+        let changed = generation > *before;
+        *before = generation.max(*before);
+        let text = |value: &Value| value.as_str().map(String::from);
+        let (_, manager) = uri.split_once("fieldManager=").unzip();
+        Some(Write {
+            asked_by: text(&event["user"]["username"])?,
+            person: text(&event["impersonatedUser"]["username"]),
+            field_manager: manager.and_then(|rest| rest.split('&').next()).map(String::from),
+            generation,
+            changed,
+            sent: event["requestObject"].take(),
+        })
+    };
+    audited(namespace).into_iter().filter_map(write).collect()
 }
 
 /// Before the first namespace of these tests: a file that was full by then has nothing about them.

@@ -1,22 +1,24 @@
-//! Every sentence of this slice, in one place, so that one person can read and improve them all.
+//! Every sentence of this slice, in one place, so that one person can read and improve them all: here of states, events,
+//! refusals and news; of what the pods need in needs.rs, of the ways to take over in ways.rs, of broken glass in glass.rs.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+mod glass;
+mod needs;
+mod ways;
+
+pub use glass::*;
+pub use needs::*;
+pub use ways::*;
 
 use jiff::Timestamp;
 
-use super::checks::{Check, capitalised};
+use super::checks::Check;
 use super::deploy::{Action, Deploy, ImageChange, Place, Size};
 use super::gates::{Moved, Refusal};
-use super::glass::{BrokenGlass, Unapproved};
-use super::pulls::Pull;
-use super::reads::Source;
 use super::state::{Event, Stage, State};
-use super::strategy::{Beside, Strategy};
+use super::strategy::Strategy;
 use crate::auth::OutOfBounds;
-use crate::config::{CanaryStep, Frozen, Pause, Strategy as Kind};
+use crate::config::Frozen;
 use crate::kube::LiveWorkload;
-use crate::kube::ownership::GitOps;
 use crate::kube::workload::Reach;
 use crate::web::filters::{clock, short_digest, until};
 
@@ -149,6 +151,25 @@ pub fn any_of(groups: &[String]) -> String {
         [] => "no group".into(),
         [one] => one.clone(),
         [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// "a, b and c"
+fn all_of(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).into(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// What the checks beside a form come to: "4 passed, 1 fails".
+pub fn tally(checks: &[Check]) -> String {
+    let count = |class| checks.iter().filter(|check| check.class == class).count();
+    match (count("ok"), count("bad")) {
+        (passed, 0) => format!("{passed} passed"),
+        (passed, 1) => format!("{passed} passed, 1 fails"),
+        (passed, fail) => format!("{passed} passed, {fail} fail"),
     }
 }
 
@@ -354,367 +375,9 @@ pub fn stopped_beside(by: &str) -> String {
     format!("{by} stopped it before anything that runs was replaced.")
 }
 
-/// The title of a check: the nodes that can't run an image.
-pub fn wrong_platform(nodes: &str) -> String {
-    format!("The image does not run on {nodes}")
-}
-
-pub fn built_for(platforms: &str) -> String {
-    format!("It was built for {platforms}. Its pods on those nodes would end with “exec format error”.")
-}
-
-pub const BUILD_IT_TOO: &str = "Build it for these nodes, too: docker buildx build --platform …";
-
-pub fn source(source: Source) -> &'static str {
-    match source {
-        Source::ConfigMap => "ConfigMap",
-        Source::Secret => "Secret",
-    }
-}
-
-/// Whether what the pods read from ConfigMaps and Secrets is there.
-pub fn reads(named: &[Source], missing: &[String], namespace: &str) -> Check {
-    if !missing.is_empty() {
-        let detail =
-            format!("{} in {namespace}. Its pods could not start.", capitalised(&missing.join(", ")));
-        let title = "Something that its pods read is missing";
-        return Check::bad(title, detail, Some("Create it first, then check again.".into()));
-    }
-    let count = |kind| match named.iter().filter(|it| **it == kind).count() {
-        0 => None,
-        1 => Some(source(kind).to_string()),
-        many => Some(format!("{many} {}s", source(kind))),
-    };
-    let kinds: Vec<String> = [Source::ConfigMap, Source::Secret].into_iter().filter_map(count).collect();
-    let are = if named.len() == 1 { "is" } else { "are" };
-    Check::ok(format!("Its {} {are} there", kinds.join(" and ")), "With the keys that its pods name")
-}
-
-pub fn reads_not_asked(kind: Source, why: &str) -> Check {
-    Check::idle(format!("{}s not checked", source(kind)), why)
-}
-
-pub fn made_by_mounting(names: &[&str]) -> Check {
-    let detail =
-        format!("{}: the secrets store makes it for the first pod that mounts it.", names.join(", "));
-    Check::idle("A Secret is not there yet", detail)
-}
-
-/// Whether what the pods read is what it was when this version was deployed.
-pub fn reads_since(changed: &[&str], unknown: &[&String], version: &str) -> Check {
-    if !changed.is_empty() {
-        return Check::warn("What its pods read has changed since", not_brought_back(changed, version));
-    }
-    match unknown {
-        [] => {
-            let detail = format!("When {version} was deployed here with success");
-            Check::ok("What its pods read is as it was", detail)
-        }
-        unknown => {
-            let names: Vec<&str> = unknown.iter().map(|name| name.as_str()).collect();
-            let detail = format!("Nobody can say whether it is what {version} read: {}.", names.join(", "));
-            Check::idle("What its pods read is not compared", detail)
-        }
-    }
-}
-
-pub fn not_brought_back(changed: &[&str], version: &str) -> String {
-    let (was, it) = if changed.len() == 1 { ("was", "that") } else { ("were", "those") };
-    format!(
-        "{} {was} written to since {version} was deployed here with success; going back to it does not bring {it} back.",
-        changed.join(", ")
-    )
-}
-
-pub fn registry_is_slow(host: &str, patience: Duration) -> String {
-    format!("{host} did not answer within {} s.", patience.as_secs())
-}
-
-pub fn pull_secrets_not_asked(why: &str) -> Check {
-    Check::idle("Pull secret not tried", why)
-}
-
-/// What trying the passwords of the pods' pull secrets says. `useless`: those that are not there, or hold none. A node may
-/// have passwords of its own, which nobody sees from here, so that this never refuses.
-pub fn pulls(pulls: &[Pull], useless: &[String]) -> Check {
-    const UNLESS: &str = "Unless the nodes have a password of their own, its pods can’t start.";
-    let useless = match useless {
-        [] => None,
-        [one] => Some(format!("{one} is not there, or holds no passwords.")),
-        several => Some(format!("{} are not there, or hold no passwords.", several.join(" and "))),
-    };
-    let with_useless =
-        |detail: String| [Some(detail), useless.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    for pull in pulls {
-        match pull {
-            Pull::Refused { image, secrets } => {
-                let (host, repository) = (image.host(), image.repository());
-                let secrets = secrets.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
-                let detail = format!("{host} refuses the password in {secrets} for {repository}. {UNLESS}");
-                return Check::warn("Its pull secret does not work", detail);
-            }
-            Pull::NoneFor { image, runs_already } => {
-                let (host, repository) = (image.host(), image.repository());
-                let title = format!("No pull secret is for {host}");
-                if *runs_already && useless.is_none() {
-                    let detail =
-                        format!("Not everybody may read {repository} there, but it runs here already.");
-                    return Check::idle(title, detail);
-                }
-                let detail = with_useless(format!("Not everybody may read {repository} there."));
-                return Check::warn(title, format!("{detail} {UNLESS}"));
-            }
-            Pull::With(_) | Pull::Anybody | Pull::Unknown(_) => {}
-        }
-    }
-    let unknown = pulls.iter().find_map(|pull| match pull {
-        Pull::Unknown(why) => Some(why),
-        _ => None,
-    });
-    if let Some(why) = unknown {
-        return pull_secrets_not_asked(why);
-    }
-    let with: BTreeSet<&str> = pulls
-        .iter()
-        .filter_map(|pull| match pull {
-            Pull::With(secret) => Some(secret.as_str()),
-            _ => None,
-        })
-        .collect();
-    if with.is_empty() {
-        return Check::ok("Its images need no pull secret", with_useless("Everybody may read them.".into()));
-    }
-    let with: Vec<&str> = with.into_iter().collect();
-    let detail = with_useless(format!("The registry takes the password in {}.", with.join(" and ")));
-    Check::ok("Its pull secret works", detail)
-}
-
-/// What came instead of an answer to the smoke request.
-pub fn smoke_failed(path: &str, pod: &str, what: &str) -> String {
-    format!("The smoke request to {path} of pod {pod} failed: {}.", what.trim_end_matches('.'))
-}
-
-pub fn too_many_errors(ratio: f64, at_most: f64) -> String {
-    format!(
-        "{} of the requests to the new pods failed, by Prometheus; at most {} may.",
-        percent(ratio),
-        percent(at_most)
-    )
-}
-
-pub fn within_errors(ratio: f64, at_most: f64) -> String {
-    format!("{} of the requests to the new pods fail, at most {} may.", percent(ratio), percent(at_most))
-}
-
-pub const NO_NEW_PODS: &str = "no new pod runs";
-pub const ERRORS_ARE_WATCHED: &str = "Prometheus watches its requests";
-pub const ERRORS_ARE_NOT_KNOWN: &str = "Nobody can say whether its requests fail";
-
-pub fn errors_limit(at_most: f64) -> String {
-    format!("It ends as failed when more than {} of the requests to the new pods fail.", percent(at_most))
-}
-
-pub fn not_measured(kind: Kind, why: &str) -> String {
-    let then = match kind {
-        Kind::Canary => "Until that is mended, the canary waits for somebody to go on.",
-        Kind::BlueGreen => "Until that is mended, green goes on without being measured.",
-        Kind::Rolling => "Until that is mended, it goes on without being measured.",
-    };
-    format!("{why}. {then}")
-}
-
-pub fn unmeasured(why: &str) -> String {
-    format!("Nobody can say how many requests to the new pods fail ({why}): it waits for somebody to go on")
-}
-
-/// Of a share, to a tenth.
-fn percent(share: f64) -> String {
-    let tenths = (share * 1000.0).round() / 10.0;
-    if tenths == 0.0 && share > 0.0 { "less than 0.1 %".into() } else { format!("{tenths} %") }
-}
-
-/// A Deployment that has the name of what would stand beside, and is somebody's.
-pub fn name_is_taken(name: &str) -> String {
-    format!("There is a Deployment {name} already, and it is not one that the portal put beside another.")
-}
-
-pub const BESIDE_IS_GONE: &str = "The Deployment with the new version was deleted meanwhile.";
-pub const WAITS_FOR_A_HAND: &str =
-    "The new version is ready beside what runs. It waits for somebody to go on.";
-pub const WATCHED_BESIDE: &str = "The new version is ready beside what runs, and watched.";
-pub const WAITS_FOR_MEASURES: &str =
-    "The pause is over, but nobody can say yet how many requests to the new pods fail.";
-pub const WATCHED_FOR_TROUBLE: &str = "All pods are ready, and watched.";
-pub const WATCHED_WITH_ALL_TRAFFIC: &str = "All traffic goes to the new version. What ran before stands by.";
-
-pub fn beside_was_changed(by: &str) -> String {
-    format!("{by} changed the Deployment with the new version meanwhile.")
-}
-
-/// Why one of the ways to take over is refused: the title of a check.
-pub fn not_this_way(kind: Kind) -> String {
-    match kind {
-        Kind::Rolling => "It can’t roll here".into(),
-        Kind::BlueGreen => "Blue-green can’t be done here".into(),
-        Kind::Canary => "A canary can’t be done here".into(),
-    }
-}
-
-pub const PICK_ROLLING: &str = "Rolling works all the same: pick it, or ask the team that keeps this.";
-
-/// A Service, or the autoscaler, that a repository has.
-pub fn kept_by(gitops: &GitOps) -> String {
-    let place = gitops.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
-    format!("{}{place} keeps what leads the traffic, and would lead it back at once.", gitops.tool)
-}
-
-pub fn autoscaler_is_owned(kind: &str, name: &str) -> String {
-    format!("The autoscaler belongs to the {kind} {name}, which would lead it back at once.")
-}
-
-/// `before` is empty where no such Deployment is there yet.
-pub fn would_stand_beside(beside: &Beside, before: &str) -> String {
-    match before.is_empty() {
-        true => format!("{} would stand beside it", beside.name),
-        false => format!("{} stands beside it already, and is taken over", beside.name),
-    }
-}
-
-/// "1 pod of 10 for 5m (10 %), then 4 of 13 until somebody goes on (31 %)"
-pub fn steps(strategy: &Strategy, running: i32) -> String {
-    let wait = |pause: Pause| match pause {
-        Pause::Hand => "until somebody goes on".to_string(),
-        Pause::For(_) => format!("for {pause}"),
-    };
-    match strategy {
-        Strategy::Rolling => String::new(),
-        Strategy::BlueGreen { pause, .. } => {
-            let pods = strategy.pods(0, running);
-            let held = match pause {
-                Pause::For(time) if time.is_zero() => "the traffic is switched once all are ready".into(),
-                pause => format!("the traffic is switched once all were ready {}", wait(*pause)),
-            };
-            let noun = if pods == 1 { "pod" } else { "pods" };
-            format!("{pods} {noun} of the new version, {held}")
-        }
-        Strategy::Canary { steps, .. } => {
-            let step = |(number, step): (usize, &CanaryStep)| {
-                let pods = strategy.pods(number, running);
-                let all = pods + running;
-                let share = (pods * 100 + all / 2) / all.max(1);
-                format!("{pods} of {all} pods {} ({share} %)", wait(step.pause))
-            };
-            steps.iter().enumerate().map(step).collect::<Vec<_>>().join(", then ")
-        }
-    }
-}
-
-/// Of a deploy that failed while it was tried beside what runs.
-pub fn never_replaced(deploy: &Deploy) -> String {
-    let version = deploy.action.change().map_or("", |change| &change.replaces_version);
-    format!("{version} was not replaced and has all the traffic.")
-}
-
-/// Its step on the page.
-pub fn step_beside(deploy: &Deploy) -> &'static str {
-    match deploy.action.change().map(|change| &change.strategy) {
-        Some(Strategy::BlueGreen { .. }) => "Green",
-        Some(Strategy::Canary { .. } | Strategy::Rolling) | None => "Canary",
-    }
-}
-
-/// "step 1 of 2, 33 % of the traffic"
-pub fn how_far_beside(deploy: &Deploy, beside: &Beside) -> String {
-    let State::Shifting { step, .. } = &deploy.state else { return String::new() };
-    let share = match deploy.progress.as_ref().and_then(|progress| progress.share) {
-        Some(share) if beside.services.is_empty() => format!("{share} % of the pods"),
-        Some(share) => format!("{share} % of the traffic"),
-        None => "no traffic yet".into(),
-    };
-    match deploy.action.change().map(|change| &change.strategy) {
-        Some(Strategy::Canary { steps, .. }) => format!("step {} of {}, {share}", step + 1, steps.len()),
-        Some(Strategy::BlueGreen { .. } | Strategy::Rolling) | None => share,
-    }
-}
-
-/// What people call the two sides: of what ran, and of what is new.
-pub fn track_names(strategy: &Strategy) -> (&'static str, &'static str) {
-    match strategy {
-        Strategy::BlueGreen { .. } => ("Blue", "Green"),
-        Strategy::Canary { .. } | Strategy::Rolling => ("Stable", "Canary"),
-    }
-}
-
-/// What the two sides get of the traffic, where that is known.
-pub fn shares(state: &State, new: Option<u8>) -> [String; 2] {
-    match (state.is_end(), new) {
-        (false, Some(new)) => [100 - new.min(100), new].map(|share| format!("{share} % of the traffic")),
-        _ => [String::new(), String::new()],
-    }
-}
-
-/// What came in place of one of the ways.
-pub fn no_such_way(odd: &str) -> String {
-    let ways = Kind::ALL.map(Kind::name).join(", ");
-    format!("“{odd}” is no way to take over. Pick one of: {ways}.")
-}
-
-/// One of the ways, on a tile of the form: name and what it does.
-pub fn way(kind: Kind) -> (&'static str, &'static str) {
-    match kind {
-        Kind::Rolling => ("Rolling", "pod by pod"),
-        Kind::BlueGreen => ("Blue-green", "all beside, then switch"),
-        Kind::Canary => ("Canary", "a growing share"),
-    }
-}
-
 /// What one has to type.
 pub fn type_the_name(name: &str) -> String {
     format!("Type {name} to confirm.")
-}
-
-pub fn glass_needs_a_reason(least: usize) -> String {
-    format!("Say why it can’t wait, in {least} characters at least: everybody who is told reads it.")
-}
-
-/// "1 broken glass waits for your review"
-pub fn broken_glasses(reviews: usize) -> String {
-    match reviews {
-        1 => "1 broken glass waits for your review".into(),
-        n => format!("{n} broken glasses wait for your review"),
-    }
-}
-
-/// The button that breaks the glass.
-pub fn glass_verb(word: &str) -> String {
-    format!("{word} now, without approval")
-}
-
-/// What it means to press it.
-pub fn glass_offer(environment: &str) -> String {
-    format!(
-        "When it can’t wait: this starts in {environment} at once, in a freeze, too. The approvers are told, and one of them \
-         has to sign it off afterwards. Every check still counts."
-    )
-}
-
-/// The callout of a deploy that went ahead: who is at fault, and whether somebody looked into it.
-pub fn glass(broken: &BrokenGlass) -> (String, String) {
-    let title = format!("{} broke the glass: nobody approved this.", broken.by.name);
-    let text = match &broken.review {
-        Some(review) => format!("{} signed it off at {}: “{}”", review.by, clock(review.at), review.note),
-        None => format!("It waits for a review by {}.", any_of(&broken.reviewers)),
-    };
-    (title, text)
-}
-
-/// What everybody concerned is told when it is broken.
-pub fn glass_news(unapproved: &Unapproved) -> String {
-    let Unapproved { deploy, title, environment, by, reason, .. } = unapproved;
-    match deploy {
-        Some(_) => format!("{} broke the glass in {environment}: {title}. “{reason}”", by.name),
-        None => format!("{} changed {environment} without an approval: {title}.", by.name),
-    }
 }
 
 /// What those who may let it go on are told when it waits for them.
