@@ -8,7 +8,7 @@ use futures::future::{join_all, try_join};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
-use kube::api::{ListParams, LogParams};
+use kube::api::{Api, ListParams, LogParams};
 use kube::core::Selector;
 
 use super::client::UserClient;
@@ -137,15 +137,25 @@ async fn last_logs(user: &UserClient, namespace: &str, observed: &Observed) -> B
     let reads = crashed.take(LOG_PODS).map(|(name, params)| {
         let api = api.clone();
         async move {
-            let text = api.logs(&name, &params).await.ok()?;
-            // The kubelet puts this into the log itself when the container's files are gone.
-            let lines =
-                text.lines().filter(|line| !line.starts_with("unable to retrieve container logs for "));
-            let lines: Vec<String> = lines.map(str::to_string).collect();
-            (!lines.is_empty()).then_some((name, lines))
+            // It may have been started anew since its pod was listed: then what ended last is the other of the two.
+            let other = LogParams { previous: !params.previous, ..params.clone() };
+            for params in [params, other] {
+                let lines = last_lines(&api, &name, &params).await;
+                if !lines.is_empty() {
+                    return Some((name, lines));
+                }
+            }
+            None
         }
     });
     join_all(reads).await.into_iter().flatten().collect()
+}
+
+async fn last_lines(api: &Api<Pod>, pod: &str, params: &LogParams) -> Vec<String> {
+    let text = api.logs(pod, params).await.unwrap_or_default();
+    // The kubelet puts this into the log itself when the container's files are gone.
+    let lines = text.lines().filter(|line| !line.starts_with("unable to retrieve container logs for "));
+    lines.map(str::to_string).collect()
 }
 
 fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
