@@ -130,20 +130,22 @@ impl Shop {
     }
 
     pub async fn ends_as(&self, id: i64, wanted: &str) {
-        let state = until("the deploy ends", async || {
+        let ended = eventually(async || {
             let ended: bool = sqlx::query_scalar("select ended is not null from deploys where id = $1")
                 .bind(id)
                 .fetch_one(&self.world.app.db)
                 .await
                 .unwrap();
-            if ended { Some(self.state(id).await) } else { None }
+            ended.then_some(())
         })
         .await;
-        let detail: Value = sqlx::query_scalar("select detail from deploys where id = $1")
-            .bind(id)
-            .fetch_one(&self.world.app.db)
-            .await
-            .unwrap();
+        let (state, detail): (String, Value) =
+            sqlx::query_as("select state, detail from deploys where id = $1")
+                .bind(id)
+                .fetch_one(&self.world.app.db)
+                .await
+                .unwrap();
+        assert!(ended.is_some(), "not ended within two minutes, {state}: {detail}");
         assert_eq!(state, wanted, "{detail}");
     }
 }
@@ -218,14 +220,18 @@ pub fn hidden(html: &str, name: &str) -> String {
 }
 
 pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    eventually(look).await.unwrap_or_else(|| panic!("{what}: not within two minutes"))
+}
+
+async fn eventually<T>(look: impl AsyncFn() -> Option<T>) -> Option<T> {
     let started = std::time::Instant::now();
     while started.elapsed() < Duration::from_secs(120) {
         if let Some(found) = look().await {
-            return found;
+            return Some(found);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    panic!("{what}: not within two minutes");
+    None
 }
 
 #[tokio::test]

@@ -9,14 +9,15 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::Timestamp as Stored;
+use kube::api::{Patch, PatchParams};
 use pilothouse::deploy::{self, Deploy, DeployId, Event, State};
 use pilothouse::events::{Chain, verify_chain};
 use pilothouse::kube::WorkloadKind;
 use pilothouse::kube::apply::{DEPLOY_ANNOTATION, FIELD_MANAGER, RESTART_ANNOTATION};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::deploys::{Shop, deployments, seen};
+use crate::deploys::{Shop, deployments, seen, until};
 use crate::support::cluster::{Sandbox, writes};
 
 /// What is wrong makes every later statement of the engine fail, so that no test passes it by.
@@ -72,7 +73,8 @@ async fn it_is_the_fold_of_its_events(db: &PgPool, deploy: &Deploy) {
     for (expected, (seq, at, actor, event)) in (1..).zip(rows) {
         assert_eq!(seq, expected, "the events of deploy {} have a gap", deploy.id);
         let event: Event = serde_json::from_value(event).unwrap();
-        assert!(!cancelled || !matches!(event, Event::Written { .. } | Event::BesideWritten { .. }));
+        let writes = matches!(event, Event::Written { .. } | Event::BesideWritten { .. });
+        assert!(!(cancelled && writes), "deploy {} was written after it was cancelled", deploy.id);
         cancelled |= matches!(event, Event::Cancelled);
         state = deploy::apply(&state, &event, &actor, at.to_jiff())
             .unwrap_or_else(|| panic!("deploy {}: {event:?} after {}", deploy.id, state.name()));
@@ -232,13 +234,15 @@ async fn the_last_success_runs(db: &PgPool, sandbox: &Sandbox, deploys: &[Deploy
     assert_eq!(runs.as_deref(), Some(wanted.as_str()), "not the last success");
 }
 
-/// A check that can't fail proves nothing: each of these must.
+/// A check that can't fail proves nothing: each is shown what it is for, by what it says then, and what is right again.
 #[tokio::test]
 async fn what_is_wrong_is_noticed() {
     let shop = Shop::open().await;
     let (maya, omar) = (shop.maya().await, shop.omar().await);
-    let staged = shop.deploy(&maya, "staging", "v1.1.0").await;
-    shop.ends_as(staged, "succeeded").await;
+    for version in ["v1.5.0", "v1.1.0"] {
+        let staged = shop.deploy(&maya, "staging", version).await;
+        shop.ends_as(staged, "succeeded").await;
+    }
     let id = shop.deploy(&maya, "production", "v1.1.0").await;
     let yes = [("decision", "approve"), ("seen", &seen(&omar, id).await)];
     assert_eq!(omar.post(&format!("/deploys/{id}/approval"), &yes).await.status, 303);
@@ -246,25 +250,94 @@ async fn what_is_wrong_is_noticed() {
     hold(&shop).await;
 
     let db = &shop.world.app.db;
+    let run = async |statement| drop(sqlx::query(statement).execute(db).await.unwrap());
+    run("alter table audit disable rule audit_no_delete").await;
+    run("create table kept as select * from events").await;
+    run("create table ends as select id, ended from deploys").await;
     let shrunk = sqlx::query("update deploys set fence = fence - 1").execute(db).await;
-    assert!(shrunk.unwrap_err().to_string().contains("shrank"));
-    for (wrong, and_back) in [
+    assert!(shrunk.unwrap_err().to_string().contains("shrank"), "I4");
+    for (what_it_says, wrong, and_back) in [
         (
+            "accepted, and not there",
+            "insert into audit (at, issuer, subject, name, username, action, target, outcome, origin, request_id, detail, previous, hash)
+             select at, issuer, subject, name, username, action, target, outcome, origin, request_id, '{\"deploy\": 999}', previous, hash
+             from audit where action = 'deploy.request' limit 1",
+            "delete from audit where id = (select max(id) from audit)",
+        ),
+        (
+            "under way at once",
+            "update events set at = at - interval '1 hour' where deploy = 2 and event ->> 'event' = 'started'",
+            "update events set at = at + interval '1 hour' where deploy = 2 and event ->> 'event' = 'started'",
+        ),
+        (
+            "have a gap",
+            "update events set seq = 99 where seq = 1",
+            "update events set seq = 1 where seq = 99",
+        ),
+        (
+            "and its events say",
+            "update deploys set state = 'expired', detail = '{\"state\": \"expired\"}' where id = 1",
+            "update deploys set (state, detail) = (select state, detail from deploys where id = 2) where id = 1",
+        ),
+        (
+            "deploy 1 is",
+            "update deploys set ended = null",
+            "update deploys set ended = ends.ended from ends where ends.id = deploys.id",
+        ),
+        (
+            "written after it was cancelled",
+            "update events set event = '{\"event\": \"cancelled\"}' where event ->> 'event' = 'started' and deploy = 1",
+            "update events set event = kept.event from kept where kept.deploy = events.deploy and kept.seq = events.seq",
+        ),
+        (
+            "ran with 0 of 1",
             "update approvals set seen = 'another digest'",
             "update approvals set seen = (select digest from deploys where id = deploy)",
         ),
-        ("update approvals set at = now()", "update approvals set at = '2020-01-01'"),
         (
+            "ran with 0 of 1",
+            "update approvals set at = now()",
+            "update approvals set at = '2020-01-01'",
+        ),
+        (
+            "not the last success",
             "update releases set change = jsonb_set(change, '{images,shop}', '\"other\"')",
             "update releases set change = action from deploys where deploys.id = deploy",
         ),
-        ("update events set seq = 99 where seq = 1", "update events set seq = 1 where seq = 99"),
-        ("update deploys set ended = null", "update deploys set ended = requested + interval '1 minute'"),
+        (
+            "audited twice",
+            "insert into audit (at, issuer, subject, name, username, action, target, outcome, origin, request_id, detail, previous, hash)
+             select at, issuer, subject, name, username, action, target, outcome, origin, request_id, detail, previous, hash
+             from audit where action = 'deploy.end' limit 1",
+            "delete from audit where id = (select max(id) from audit)",
+        ),
     ] {
-        sqlx::query(wrong).execute(db).await.unwrap();
-        let noticed = AssertUnwindSafe(hold(&shop)).catch_unwind().await.is_err();
-        assert!(noticed, "nobody noticed: {wrong}");
-        sqlx::query(and_back).execute(db).await.unwrap();
+        run(wrong).await;
+        let said = complaint(&shop).await;
+        assert!(said.contains(what_it_says), "{wrong}: {said}");
+        run(and_back).await;
         hold(&shop).await;
+    }
+
+    // I3, in the cluster: two writes with the mark of the same deploy.
+    for value in ["one", "two"] {
+        let template = json!({
+            "metadata": {"annotations": {DEPLOY_ANNOTATION: "999"}},
+            "spec": {"containers": [{"name": "shop", "env": [{"name": "WRITTEN", "value": value}]}]},
+        });
+        let patch = Patch::Strategic(json!({"spec": {"template": template}}));
+        deployments(&shop.staging).patch("shop", &PatchParams::default(), &patch).await.unwrap();
+    }
+    until("it is in the audit log that it was written twice", async || {
+        complaint(&shop).await.contains("written more than once").then_some(())
+    })
+    .await;
+}
+
+/// What is said of what does not hold; empty where everything does.
+async fn complaint(shop: &Shop) -> String {
+    match AssertUnwindSafe(hold(shop)).catch_unwind().await {
+        Ok(()) => String::new(),
+        Err(said) => said.downcast_ref::<String>().cloned().expect("each check says what is wrong"),
     }
 }
