@@ -145,7 +145,13 @@ impl Shop {
                 .fetch_one(&self.world.app.db)
                 .await
                 .unwrap();
-        assert!(ended.is_some(), "not ended within two minutes, {state}: {detail}");
+        let events: Vec<Value> =
+            sqlx::query_scalar("select event from events where deploy = $1 order by seq")
+                .bind(id)
+                .fetch_all(&self.world.app.db)
+                .await
+                .unwrap();
+        assert!(ended.is_some(), "not ended within two minutes, {state}: {detail}, after {events:?}");
         assert_eq!(state, wanted, "{detail}");
     }
 }

@@ -46,8 +46,13 @@ impl Traffic {
             let mut every = tokio::time::interval(Duration::from_millis(100));
             loop {
                 every.tick().await;
-                // Failing is what some of them are for.
-                let _ = client.send(Request::get(&uri).body(Body::empty()).unwrap()).await;
+                let request = Request::get(&uri).body(Body::empty()).unwrap();
+                let client = client.clone();
+                // Failing is what some of them are for. One that hangs holds up no other: with it all the traffic would
+                // end, and nobody could measure any.
+                tokio::spawn(tokio::time::timeout(Duration::from_secs(2), async move {
+                    let _ = client.send(request).await;
+                }));
             }
         });
         Self(task.abort_handle())

@@ -16,7 +16,7 @@ use super::listen;
 pub struct Prometheus {
     pub url: String,
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Prometheus {
@@ -39,20 +39,27 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .expect("prometheus runs: bin/test installs it");
-        let this = Self { url: format!("http://127.0.0.1:{port}"), child, _folder: folder };
+        let mut this = Self { url: format!("http://127.0.0.1:{port}"), child, folder };
         this.until_ready().await;
         this
     }
 
-    async fn until_ready(&self) {
+    async fn until_ready(&mut self) {
         for _ in 0..300 {
+            // Somebody else may have taken its port, and answer in its stead.
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "Prometheus ended: {}", self.log());
             let asked = reqwest::get(format!("{}/-/ready", self.url)).await;
             if asked.is_ok_and(|answer| answer.status().is_success()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("Prometheus is not ready after 30 s");
+        panic!("Prometheus is not ready after 30 s: {}", self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     /// It answers nobody any more.
