@@ -71,17 +71,14 @@ pub async fn list(
     user: CurrentUser,
     Asked(filter): Asked<Filter>,
 ) -> Result<Json<Page<AccessRequest>>> {
-    let most = ask::limit(filter.limit)?;
-    let before = filter.cursor.as_deref().map(str::parse::<i64>).transpose();
-    let before = before.map_err(|_| Refused::field("cursor", "This is no cursor of this list."))?;
+    let part = ask::Part::asked(filter.limit, filter.cursor.as_deref())?;
     let states: Vec<&str> = filter.state.iter().map(String::as_str).collect();
-    let which = Which { states: &states, before };
-    let mut ids = grants::numbers(&app, &user, &which, most as i64 + 1).await?;
-    let more = ids.len() > most;
-    ids.truncate(most);
+    let which = Which { states: &states, before: part.before };
+    let mut ids = grants::numbers(&app, &user, &which, part.to_find()).await?;
+    let next = part.cut(&mut ids);
     let grants = grants::load_all(&mut *app.db.acquire().await?, &ids).await?;
     let items = grants.into_iter().map(|grant| draw(&app, grant)).collect();
-    Ok(Json(Page { items, next: ids.last().filter(|_| more).map(ToString::to_string) }))
+    Ok(Json(Page { items, next }))
 }
 
 /// Ask for access

@@ -142,12 +142,40 @@ fn read_key(headers: &HeaderMap) -> Result<Option<String>> {
 /// How many things one page of a list may have.
 const MOST: usize = 100;
 const USUAL: usize = 50;
+pub const NO_CURSOR: &str = "This is no cursor of this list.";
 
 /// The `limit` of a list.
 pub fn limit(asked: Option<usize>) -> Result<usize> {
     match asked.unwrap_or(USUAL) {
         limit @ 1..=MOST => Ok(limit),
         _ => Err(Refused::field("limit", format!("A page has 1 to {MOST} items."))),
+    }
+}
+
+/// Which part of a list is asked for that goes by numbers, the newest first.
+pub struct Part {
+    most: usize,
+    /// Only those below it.
+    pub before: Option<i64>,
+}
+
+impl Part {
+    pub fn asked(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
+        let before = cursor.map(str::parse).transpose();
+        let before = before.map_err(|_| Refused::field("cursor", NO_CURSOR))?;
+        Ok(Self { most: self::limit(limit)?, before })
+    }
+
+    /// How many to look for: one more than it has tells whether another part follows.
+    pub fn to_find(&self) -> i64 {
+        self.most as i64 + 1
+    }
+
+    /// Cuts what was found to its length; the cursor of the part after it, if one follows.
+    pub fn cut<T: ToString>(&self, found: &mut Vec<T>) -> Option<String> {
+        let more = found.len() > self.most;
+        found.truncate(self.most);
+        found.last().filter(|_| more).map(ToString::to_string)
     }
 }
 
@@ -160,6 +188,20 @@ mod tests {
             Refused::Problem(problem) => (problem.errors[0].field.clone(), problem.detail),
             Refused::Page(error) => panic!("{error:?}"),
         }
+    }
+
+    #[test]
+    fn a_part_is_followed_by_another_only_where_more_was_found() {
+        let cut = |found: i64| {
+            let part = Part::asked(Some(2), Some("9")).ok().unwrap();
+            let mut ids: Vec<i64> = (1..=found).rev().collect();
+            let next = part.cut(&mut ids);
+            (part.before, part.to_find(), ids, next)
+        };
+        assert_eq!(cut(3), (Some(9), 3, vec![3, 2], Some("2".into())));
+        assert_eq!(cut(2), (Some(9), 3, vec![2, 1], None));
+        assert_eq!(cut(0), (Some(9), 3, vec![], None));
+        assert!(Part::asked(None, Some("x")).is_err() && Part::asked(Some(0), None).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::answer::tagged;
 use super::approvals::refuse;
 use super::ask::{self, Asked, Caller, Path};
 use super::draw;
-use super::problem::{Refused, Result};
+use super::problem::Result;
 use super::types::{Deploy, Page};
 use crate::app::App;
 use crate::auth::{CurrentUser, StreamDoor};
@@ -61,23 +61,20 @@ pub async fn list(
     user: CurrentUser,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Json<Page<Deploy>>> {
-    let most = ask::limit(wanted.limit)?;
-    let before = wanted.cursor.as_deref().map(str::parse::<i64>).transpose();
-    let before = before.map_err(|_| Refused::field("cursor", "This is no cursor of this list."))?;
+    let part = ask::Part::asked(wanted.limit, wanted.cursor.as_deref())?;
     let states: Vec<&str> = wanted.state.iter().map(String::as_str).collect();
     let which = Which {
         service: wanted.service.as_deref(),
         environment: wanted.environment.as_deref(),
         states: &states,
-        before,
+        before: part.before,
     };
-    let mut ids = deploy::numbers(&app, &user, &which, most as i64 + 1).await?;
-    let more = ids.len() > most;
-    ids.truncate(most);
+    let mut ids = deploy::numbers(&app, &user, &which, part.to_find()).await?;
+    let next = part.cut(&mut ids);
     let mut db = app.db.acquire().await?;
     let reports = Report::of_all(&mut db, &ids).await?;
     let items = reports.into_iter().map(|report| draw::deploy(&app, report)).collect();
-    Ok(Json(Page { items, next: ids.last().filter(|_| more).map(ToString::to_string) }))
+    Ok(Json(Page { items, next }))
 }
 
 /// One deploy

@@ -80,7 +80,7 @@ pub async fn versions(
     let next = match rest {
         Rest::More => items.last().map(|last| last.version.clone()),
         Rest::None => None,
-        Rest::Unknown => return Err(Refused::field("cursor", "This is no cursor of this list.")),
+        Rest::Unknown => return Err(Refused::field("cursor", ask::NO_CURSOR)),
     };
     Ok(Json(Page { items, next }))
 }
