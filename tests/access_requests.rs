@@ -1,8 +1,6 @@
 //! Access requests from the question to the day after: real people, a real cluster that decides, and the API server's
 //! own log of who wrote what.
 
-use std::time::Duration;
-
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams};
@@ -13,9 +11,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json};
-use crate::support::cluster::{Sandbox, audited, eventually};
+use crate::support::cluster::{Sandbox, audited};
 use crate::support::desk::Desk;
-use crate::support::{Browser, World};
+use crate::support::{Browser, World, found, until};
 
 const ALL: &[&str] = &["read", "deploy", "production", "approve"];
 
@@ -48,8 +46,7 @@ impl House {
             .await;
         let house = Self { world, place, _files: files };
         house.let_omar_hand_it_out().await;
-        eventually("the catalogue", async || house.world.app.catalogue.load().service("shop").map(drop))
-            .await;
+        until("the catalogue", async || house.world.app.catalogue.load().service("shop").map(drop)).await;
         house
     }
 
@@ -64,7 +61,7 @@ impl House {
             )
             .await;
         let omar = self.cluster_as("omar", &["payments", "payments-managers"]);
-        eventually("omar's right", async || {
+        until("omar's right", async || {
             omar.api::<RoleBinding>(&self.place.namespace).get_opt("none").await.ok().map(drop)
         })
         .await;
@@ -74,7 +71,7 @@ impl House {
         let roles: Api<Role> = Api::namespaced(self.place.admin.clone(), &self.place.namespace);
         roles.delete("omar", &DeleteParams::default()).await.unwrap();
         let omar = self.cluster_as("omar", &["payments", "payments-managers"]);
-        eventually("omar's right is gone", async || {
+        until("omar's right is gone", async || {
             omar.api::<RoleBinding>(&self.place.namespace).get_opt("none").await.err().map(drop)
         })
         .await;
@@ -103,8 +100,7 @@ impl House {
     }
 
     async fn until_noor_gets(&self, code: u16) {
-        eventually(&format!("noor gets {code}"), async || (self.noor_gets().await == code).then_some(()))
-            .await;
+        until(&format!("noor gets {code}"), async || (self.noor_gets().await == code).then_some(())).await;
     }
 
     /// Asks for `edit` for so many seconds, and gives back the request.
@@ -132,7 +128,7 @@ impl House {
 
     async fn is(&self, request: &Value, wanted: &str) {
         let look = async || (self.state(request).await == wanted).then_some(());
-        eventually(&format!("the request is {wanted}"), look).await;
+        until(&format!("the request is {wanted}"), look).await;
     }
 
     async fn binding(&self, request: &Value) -> Option<RoleBinding> {
@@ -163,8 +159,7 @@ impl House {
         let wanted: Vec<_> =
             wanted.iter().map(|(verb, who, code)| (verb.to_string(), who.to_string(), *code)).collect();
         let look = async || (self.writes() == wanted).then_some(());
-        let waited = tokio::time::timeout(Duration::from_secs(5), eventually("the API server's log", look));
-        assert!(waited.await.is_ok(), "{:?}, not {wanted:?}", self.writes());
+        assert!(found(look).await.is_some(), "{:?}, not {wanted:?}", self.writes());
     }
 
     /// Action, outcome and user name of each row of the audit trail about access.
@@ -364,11 +359,11 @@ async fn who_may_not_bind_the_role_is_told_so_in_plain_words() {
     let bindings: Api<RoleBinding> = Api::namespaced(house.place.admin.clone(), &house.place.namespace);
     bindings.delete("team", &DeleteParams::default()).await.unwrap();
     let client = house.cluster_as("omar", &["payments", "payments-managers"]);
-    eventually("omar may look", async || {
+    until("omar may look", async || {
         client.api::<RoleBinding>(&house.place.namespace).get_opt("none").await.ok().map(drop)
     })
     .await;
-    eventually("the team's right is gone", async || {
+    until("the team's right is gone", async || {
         client.api::<Deployment>(&house.place.namespace).list(&Default::default()).await.err().map(drop)
     })
     .await;
@@ -469,8 +464,7 @@ async fn what_the_cluster_does_not_let_go_is_said_loudly_and_tried_again() {
 
     house.is(&asked, "ending").await;
     let page = format!("/access/{}", asked["id"]);
-    eventually("it is said", async || petra.get(&page).await.text.contains("Not taken back").then_some(()))
-        .await;
+    until("it is said", async || petra.get(&page).await.text.contains("Not taken back").then_some(())).await;
     for path in [page.as_str(), "/access"] {
         let text = petra.get(path).await.text;
         assert!(
@@ -526,7 +520,7 @@ async fn where_a_right_is_missing_the_page_offers_to_ask_for_it() {
     let house = House::open().await;
     let noor = house.world.as_("noor").await;
     let link = "/access/new?service=shop&#38;environment=staging";
-    eventually("the page links to the form", async || {
+    until("the page links to the form", async || {
         noor.get("/services/shop").await.text.contains(link).then_some(())
     })
     .await;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::cluster::eventually;
-use crate::support::{Browser, Page, World, with_form};
+use crate::support::{Browser, Page, World, until, with_form, within};
 
 /// Signed in as this person, with a token made on the settings page.
 pub async fn program(world: &World, username: &str, scopes: &[&str]) -> Browser {
@@ -48,13 +47,8 @@ pub fn refused(page: &Page, status: u16) -> String {
 
 async fn world() -> World {
     let world = World::new().await;
-    for _ in 0..200 {
-        if world.app.catalogue.load().service("checkout-api").is_some() {
-            return world;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("the sample catalogue was not read");
+    world.has_read("checkout-api").await;
+    world
 }
 
 #[tokio::test]
@@ -162,13 +156,8 @@ async fn a_revoked_token_is_refused_at_once_and_everywhere() {
     assert_eq!(page.location(), "/settings/tokens");
 
     assert_eq!(ask(&maya).await, 401);
-    for _ in 0..20 {
-        if ask(&other).await == 401 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the other replica was not told within a second");
+    let told = async || (ask(&other).await == 401).then_some(());
+    within(Duration::from_secs(1), "the other replica is told", told).await;
 }
 
 #[tokio::test]
@@ -272,7 +261,7 @@ async fn services_come_by_pages_and_an_unknown_one_names_the_nearest() {
         let page = json(&maya.get("/api/v1/services?limit=7").await);
         page["items"].as_array().filter(|items| !items.is_empty()).map(drop)
     };
-    eventually("services are listed", listed).await;
+    until("services are listed", listed).await;
     let (mut names, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = json(&maya.get(&format!("/api/v1/services?limit=7{cursor}")).await);
@@ -306,12 +295,17 @@ async fn an_answer_that_one_has_is_not_sent_again() {
     // Other tests move what runs in the same cluster, so what is asked for here runs nowhere; and again, because the
     // watch may still be reading.
     let address = "/api/v1/services/feature-store";
-    eventually("the same answer twice", async || {
+    until("the same answer twice", async || {
         let page = maya.get(address).await;
+        if page.status == 503 {
+            // The API server was asked what she may see, and is busy with other tests.
+            eprintln!("{}", page.text);
+            return None;
+        }
         let tag = page.header("etag").to_string();
-        assert!(tag.starts_with('"'), "{tag}");
+        assert!(tag.starts_with('"'), "{} {tag} {}", page.status, page.text);
         let again = maya.send(maya.request(Method::GET, address).header("if-none-match", &tag)).await;
-        assert_eq!(again.text.is_empty(), again.status == StatusCode::NOT_MODIFIED);
+        assert!(again.status != StatusCode::NOT_MODIFIED || again.text.is_empty());
         (again.status == StatusCode::NOT_MODIFIED && again.header("etag") == tag).then_some(())
     })
     .await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json};
 use crate::deploys::{Shop, generations, image};
-use crate::support::Browser;
+use crate::support::{Browser, until};
 
 const ALL: &[&str] = &["read", "deploy", "production", "approve"];
 
@@ -192,16 +192,12 @@ async fn logs_come_as_a_page_or_as_a_stream_that_ends_with_the_token() {
     let browser = shop.world.as_("maya").await;
     let maya = program(&shop.world, "maya", &["read"]).await;
     let path = format!("{}/logs", at("staging"));
-    let mut page = read(&maya.get(&path).await);
-    for _ in 0..50 {
-        if !page["items"].as_array().unwrap().is_empty() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        page = read(&maya.get(&path).await);
-    }
-    let line = page["items"].as_array().unwrap().iter().find(|item| item["kind"] == "line");
-    assert!(line.unwrap()["pod"].as_str().unwrap().starts_with("shop-"), "{page}");
+    let line = until("a line", async || {
+        let page = read(&maya.get(&path).await);
+        page["items"].as_array().unwrap().iter().find(|item| item["kind"] == "line").cloned()
+    })
+    .await;
+    assert!(line["pod"].as_str().unwrap().starts_with("shop-"), "{line}");
 
     refused(&maya.get(&format!("{path}?follow=true")).await, 406);
     let request = maya.request(Method::GET, &format!("{path}?follow=true"));

@@ -21,9 +21,9 @@ use pilothouse::kube::ownership::{
 use pilothouse::kube::{Refusal, UserClient, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Sandbox, connect, eventually, writes};
-use crate::support::gateway;
+use crate::support::cluster::{Sandbox, connect, writes};
 use crate::support::listen;
+use crate::support::{gateway, until};
 
 const V1: &str = "127.0.0.1:5000/payments/checkout-api:v1.0.0";
 const V2: &str = "127.0.0.1:5000/payments/checkout-api:v1.1.0";
@@ -195,7 +195,7 @@ async fn the_same_apply_again_changes_nothing() {
     assert!(first.changed && !again.changed);
     assert_eq!(first.generation, again.generation);
     // One write of a new generation, by maya and not by the portal.
-    let writers = eventually("the write in the audit log", async || {
+    let writers = until("the write in the audit log", async || {
         let writers = generation_writers(&sandbox.namespace, "web", first.generation);
         (!writers.is_empty()).then_some(writers)
     })
@@ -278,7 +278,7 @@ async fn an_autoscaler_keeps_the_replicas_and_a_person_its_bounds() {
     });
     sandbox.apply_as("kubectl", autoscaler).await;
     // It brings the Deployment up to its minimum at its next look, every 15 s.
-    let owner = eventually("the autoscaler's write", async || {
+    let owner = until("the autoscaler's write", async || {
         match replicas_owner(&deployments.get("web").await.unwrap()) {
             ReplicasOwner::Autoscaler { what, .. } => Some(what),
             _ => None,
@@ -384,7 +384,7 @@ async fn a_quota_that_is_used_up_says_how_much_is_missing() {
     };
 
     let refusal =
-        eventually("the quota", async || match pod_would_start(&maya, namespace, &with("128Mi")).await {
+        until("the quota", async || match pod_would_start(&maya, namespace, &with("128Mi")).await {
             PodStart::Refused(refusal @ Refusal::Quota { .. }) => Some(refusal),
             _ => None,
         })
@@ -402,7 +402,7 @@ async fn a_quota_that_is_used_up_says_how_much_is_missing() {
     let limits: Api<LimitRange> = maya.api(namespace);
     let pod = with_defaults(bare, &limits.list(&Default::default()).await.unwrap().items);
     let quotas: Api<ResourceQuota> = maya.api(namespace);
-    let quotas = eventually("the quota's status", async || {
+    let quotas = until("the quota's status", async || {
         let quotas = quotas.list(&Default::default()).await.unwrap().items;
         quotas[0].status.is_some().then_some(quotas)
     })
@@ -423,7 +423,7 @@ async fn a_policy_speaks_in_its_own_words() {
     let policy = Policy::forbid_tag(&sandbox, "v1.1.0").await;
 
     let patch = image_patch(web_in(namespace), &images(V2), &Marks::default());
-    let refusal = eventually("the policy", async || {
+    let refusal = until("the policy", async || {
         dry_run(&maya, std::slice::from_ref(&patch), true).await.remove(0).after.err()
     })
     .await;

@@ -2,7 +2,6 @@
 //! until it has a row that says what each kind of person may expect of it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use pilothouse::auth::{Scope, Scopes};
 use pilothouse::server;
@@ -432,13 +431,8 @@ async fn ask(world: &World, browser: &Browser, row: &Row) -> Response {
 /// The usual world with sam in it, and the sample catalogue read.
 async fn world() -> World {
     let world = World::builder().people(SAM).start().await;
-    for _ in 0..200 {
-        if world.app.catalogue.load().service("checkout-api").is_some() {
-            return world;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("the sample catalogue was not read");
+    world.has_read("checkout-api").await;
+    world
 }
 
 async fn path(world: &World, row: &Row) -> String {

@@ -9,10 +9,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::program_sign_in::{ask, begin, grant, poll};
-use crate::support::cluster::eventually;
 use crate::support::forger::{Forger, honest};
 use crate::support::mutations::{Honest, Mutation, OF_ANY_TOKEN};
-use crate::support::{Browser, Page, World, listen, with_form};
+use crate::support::{Browser, Page, World, listen, until, with_form};
 
 async fn world() -> (World, std::sync::Arc<Forger>) {
     let forger = Forger::start(true).await;
@@ -109,7 +108,7 @@ async fn a_session_that_is_over_takes_along_what_came_from_it() {
     let (_, elsewhere) = world.replica().await;
     *elsewhere.cookies.lock().unwrap() = desk.cookies.lock().unwrap().clone();
     let is_there = async || (elsewhere.get("/services/checkout-api").await.status == 200).then_some(());
-    eventually("the catalogue", is_there).await;
+    until("the catalogue", is_there).await;
     let stream = elsewhere.open(elsewhere.request(Method::GET, "/services/checkout-api/live")).await;
     assert_eq!(stream.status(), 200);
 

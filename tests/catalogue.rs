@@ -8,7 +8,7 @@ use pilothouse::catalogue::{self, Report, Request};
 use pilothouse::db;
 use sqlx::PgPool;
 
-use crate::support::{Browser, Database, Page, World};
+use crate::support::{Browser, Database, Page, World, until};
 
 /// A folder of its own, gone when the test is over.
 struct Files(PathBuf);
@@ -248,21 +248,10 @@ async fn ten_thousand_entities_are_imported_and_searched() {
     assert_eq!(catalogue.search("service-42-17")[0].name, "service-42-17");
 }
 
-/// Until the portal of this world has imported and loaded the sample catalogue.
-async fn loaded(world: &World) {
-    for _ in 0..100 {
-        if world.app.catalogue.load().service("checkout-api").is_some() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the catalogue was not loaded");
-}
-
 #[tokio::test]
 async fn every_replica_loads_what_any_of_them_imports_even_after_the_database_was_away() {
     let world = World::new().await;
-    loaded(&world).await;
+    world.has_read("checkout-api").await;
     world.database.go_away().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
@@ -275,13 +264,7 @@ async fn every_replica_loads_what_any_of_them_imports_even_after_the_database_wa
     let path = files.write("catalog-info.yaml", &component("newcomer", ""));
     let request = Request { paths: vec![path], by_hand: true, environments: Vec::new() };
     catalogue::import(&db, request, None).await.unwrap();
-    for _ in 0..100 {
-        if world.app.catalogue.load().service("newcomer").is_some() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the newcomer was never seen");
+    world.has_read("newcomer").await;
 }
 
 /// Imports by hand into a world, and waits until its portal shows it.
@@ -292,18 +275,11 @@ async fn import_by_hand(world: &World, text: &str, newcomer: &str) {
     let request = Request { paths: vec![path], by_hand: true, environments: Vec::new() };
     catalogue::import(&db, request, None).await.unwrap();
     let browser = world.as_("maya").await;
-    for _ in 0..100 {
-        if browser
-            .get(&format!("/services?q={newcomer}"))
-            .await
-            .text
-            .contains(&format!("id=\"s-{newcomer}\""))
-        {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{newcomer} was never listed");
+    until("the newcomer is listed", async || {
+        let page = browser.get(&format!("/services?q={newcomer}")).await;
+        page.text.contains(&format!("id=\"s-{newcomer}\"")).then_some(())
+    })
+    .await;
 }
 
 /// Names of the rows, in order.
@@ -320,22 +296,21 @@ fn row<'a>(page: &'a Page, service: &str) -> &'a str {
 
 /// Until the portal knows what runs in the cluster.
 async fn watching(world: &World) -> Browser {
-    loaded(world).await;
+    world.has_read("checkout-api").await;
     let maya = world.as_("maya").await;
-    for _ in 0..150 {
+    until("it is known what runs (by demo/apply)", async || {
         let page = maya.get("/services").await;
-        if page.text.contains("<tr id=\"s-checkout-api\"") && row(&page, "checkout-api").contains("<code") {
-            return maya;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("nothing is known to run: was demo/apply run on this cluster?");
+        let listed = page.text.contains("<tr id=\"s-checkout-api\"");
+        (listed && row(&page, "checkout-api").contains("<code")).then_some(())
+    })
+    .await;
+    maya
 }
 
 #[tokio::test]
 async fn the_list_is_searched_filtered_sorted_and_paged_by_its_address() {
     let world = World::new().await;
-    loaded(&world).await;
+    world.has_read("checkout-api").await;
     let many: String = (100..160).map(|n| component(&format!("zone-{n}"), "")).collect();
     import_by_hand(&world, &many, "zone-159").await;
     let maya = world.as_("maya").await;
@@ -486,7 +461,7 @@ async fn the_stream_draws_the_panels() {
 #[tokio::test]
 async fn problems_are_shown_to_the_platform_team_alone() {
     let world = World::new().await;
-    loaded(&world).await;
+    world.has_read("checkout-api").await;
     let broken = format!("{}---\nkind: [\n", component("<b>bold", "").replace("<b>bold", "newcomer"));
     import_by_hand(&world, &broken, "newcomer").await;
     let petra = world.as_("petra").await;
@@ -505,7 +480,7 @@ async fn problems_are_shown_to_the_platform_team_alone() {
 #[tokio::test]
 async fn hostile_text_is_shown_as_text() {
     let world = World::new().await;
-    loaded(&world).await;
+    world.has_read("checkout-api").await;
     let hostile = "---\napiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: hostile\n  \
                    title: \"<script>alert(1)</script>\"\n  description: \"<img src=x onerror=alert(2)> {{ 7*7 }}\"\n\
                    spec: {type: \"<b>\", lifecycle: \"'\\\"\", owner: payments}\n";
@@ -525,7 +500,7 @@ async fn hostile_text_is_shown_as_text() {
 #[tokio::test]
 async fn other_entities_have_a_page_with_their_relations() {
     let world = World::new().await;
-    loaded(&world).await;
+    world.has_read("checkout-api").await;
     let maya = world.as_("maya").await;
     let page = maya.get("/catalogue/API/default/checkout").await;
     for part in [

@@ -4,14 +4,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 use crate::support::api::TOKEN;
 use crate::support::desk::{COMMAND, Desk, finished};
-use crate::support::listen;
+use crate::support::{listen, until};
 
 fn component(name: &str) -> String {
     format!("apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\n")
@@ -359,9 +359,7 @@ async fn a_company_has_its_own_authority() {
     let mut server = desk.command("openssl");
     let serve = format!("s_server -accept 127.0.0.1:{port} -cert cert.pem -key key.pem -HTTP -quiet");
     let _server = server.args(serve.split(' ')).stdin(Stdio::null()).spawn().unwrap();
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("it listens", async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
 
     let desk = desk.with("PLATFORM_URL", &format!("https://localhost:{port}"));
     let ran = desk.run("platform whoami").await;
@@ -405,9 +403,8 @@ async fn ctrl_c_ends_the_watching_and_not_the_deploy() {
     let mut command = desk.command(COMMAND);
     command.args("deploy checkout-api --env staging --version v0.0.1".split(' ')).stdin(Stdio::null());
     let child = command.spawn().unwrap();
-    while !desk.api.whats().iter().any(|what| what.ends_with("/events")) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let watches = async || desk.api.whats().iter().any(|what| what.ends_with("/events")).then_some(());
+    until("it watches", watches).await;
     let pid = child.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
 

@@ -1,7 +1,5 @@
 //! Deploys from the form to the cluster: real namespaces, real pods, people who really signed in.
 
-use std::time::Duration;
-
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pilothouse::kube::sources::ENVIRONMENT_LABEL;
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::invariants;
 use crate::support::cluster::{Sandbox, writes};
-use crate::support::{Browser, Builder, World};
+use crate::support::{Browser, Builder, World, found, until};
 
 pub const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -130,7 +128,7 @@ impl Shop {
     }
 
     pub async fn ends_as(&self, id: i64, wanted: &str) {
-        let ended = eventually(async || {
+        let ended = found(async || {
             let ended: bool = sqlx::query_scalar("select ended is not null from deploys where id = $1")
                 .bind(id)
                 .fetch_one(&self.world.app.db)
@@ -223,21 +221,6 @@ pub fn hidden(html: &str, name: &str) -> String {
     let marker = format!("name=\"{name}\" value=\"");
     let rest = html.split_once(&marker).map(|(_, rest)| rest).unwrap_or_default();
     rest.split('"').next().unwrap_or_default().to_string()
-}
-
-pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    eventually(look).await.unwrap_or_else(|| panic!("{what}: not within two minutes"))
-}
-
-async fn eventually<T>(look: impl AsyncFn() -> Option<T>) -> Option<T> {
-    let started = std::time::Instant::now();
-    while started.elapsed() < Duration::from_secs(120) {
-        if let Some(found) = look().await {
-            return Some(found);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    None
 }
 
 #[tokio::test]

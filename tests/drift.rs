@@ -3,7 +3,8 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::deploys::{REPOSITORY, Shop, deployments, hidden, image, until};
+use crate::deploys::{REPOSITORY, Shop, deployments, hidden, image};
+use crate::support::until;
 
 async fn set_image(shop: &Shop, version: &str) {
     let containers = json!([{"name": "shop", "image": format!("{REPOSITORY}:{version}")}]);

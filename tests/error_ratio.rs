@@ -8,11 +8,11 @@ use kube::client::Body;
 use serde_json::json;
 use tokio::task::AbortHandle;
 
-use crate::deploys::{CATALOGUE, Shop, deployments, image, until};
+use crate::deploys::{CATALOGUE, Shop, deployments, image};
 use crate::invariants;
 use crate::strategies::{deploy, detail, serve, size, waits_for_a_hand};
 use crate::support::cluster::Sandbox;
-use crate::support::{Prometheus, World};
+use crate::support::{Prometheus, World, until};
 
 const QUERY: &str = r#"(sum(rate(http_requests_total{namespace="{namespace}",pod=~"{pods}",code=~"5.."}[10s])) or vector(0)) / sum(rate(http_requests_total{namespace="{namespace}",pod=~"{pods}"}[10s]))"#;
 

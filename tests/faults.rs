@@ -16,7 +16,7 @@ use crate::invariants;
 use crate::strategies;
 use crate::support::cluster::Sandbox;
 use crate::support::gateway::Gateway;
-use crate::support::{self, Browser, Builder, Process, World, state};
+use crate::support::{self, Browser, Builder, Process, World, state, until};
 
 /// The lease of a deploy, one poll, and a start of work on a busy machine.
 const CARRIED_ON_WITHIN: Duration = Duration::from_secs(20 + 1 + 4);
@@ -114,11 +114,8 @@ impl Watch {
     /// How long until somebody claims the deploy again.
     async fn claimed_again(&self, id: i64) -> Duration {
         let (began, before) = (Instant::now(), self.claims(id).await);
-        while self.claims(id).await == before {
-            assert!(began.elapsed() < Duration::from_secs(60), "nobody carries deploy {id} on");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        began.elapsed()
+        until("somebody carries it on", async || (self.claims(id).await != before).then(|| began.elapsed()))
+            .await
     }
 
     /// One write of every deploy, the one with kubectl before them, and the version that was asked for last.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::deploys::{Shop, hidden, image, until};
-use crate::support::World;
+use crate::deploys::{Shop, hidden, image};
+use crate::support::{World, until};
 
 const FREEZE: &str = "[[environment.freeze]]\nname = \"The long winter\"\nfrom = \"2020-01-01 00:00\"\nto = \"2999-01-04 08:00\"\n\
                       time_zone = \"Europe/Berlin\"\n";
@@ -20,7 +20,7 @@ async fn what_is_asked_for_in_a_freeze_waits_and_then_starts_by_itself() {
     let id = shop.deploy(&maya, "staging", "v1.1.0").await;
     let page = until("the page says why", async || {
         let page = maya.get(&format!("/deploys/{id}")).await;
-        page.text.contains("staging is frozen until").then_some(page)
+        page.text.contains("Staging is frozen until").then_some(page)
     })
     .await;
     assert!(page.text.contains("The long winter"), "{}", page.text);

@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json, token};
-use crate::deploys::{Shop, generations, hidden, image, seen, until};
+use crate::deploys::{Shop, generations, hidden, image, seen};
 use crate::invariants;
 use crate::support::desk::{COMMAND, finished};
-use crate::support::{Browser, Builder, Page, World};
+use crate::support::{Browser, Builder, Page, World, until};
 
 const RAVI: &str = r#"
 [[people]]
@@ -215,6 +215,32 @@ async fn programs_and_the_command_break_it_under_the_same_rules() {
     let ran = run(&secret, &["sign-off", &row["id"].to_string(), "--note=It was needed."]).await;
     assert_eq!(ran.out, "Signed off: Deploy shop v1.1.0 in production, by Ravi Sharma.\n", "{}", ran.err);
     assert_eq!(read(&omar.get("/api/v1/glass-reviews").await)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_waits_for_an_approval_leads_those_who_need_not_wait_to_the_form() {
+    let shop = Shop::open_in(world()).await;
+    let (maya, ravi, omar) = (shop.maya().await, shop.world.as_("ravi").await, shop.omar().await);
+    let waits = shop.deploy(&maya, "production", "v1.1.0").await;
+    let page = format!("/deploys/{waits}");
+    assert!(!maya.get(&page).await.text.contains("Break the glass"), "she may not");
+    let shown = ravi.get(&page).await.text;
+    let (_, link) = shown.split_once("<a class=\"btn danger\" href=\"").expect("ravi may");
+    let (form, label) = link.split_once('"').unwrap();
+    assert!(label.split("</a>").next().unwrap().ends_with("Break the glass…"), "{label}");
+    let form = form.replace("&#38;", "&");
+    assert_eq!(form, "/services/shop/production/deploy?version=v1.1.0&strategy=rolling");
+    let button = "Deploy now, without approval";
+    assert!(ravi.get(&format!("{form}&take_over=yes")).await.text.contains(button));
+
+    let id = number(&break_glass(&ravi, "production", "v1.1.0", WHY).await);
+    shop.ends_as(id, "succeeded").await;
+    assert!(!ravi.get(&format!("/deploys/{id}")).await.text.contains("Break the glass…"), "it is over");
+    // What was asked for before has nothing left to do.
+    let form = [("decision", "approve"), ("seen", &*seen(&omar, waits).await)];
+    omar.post(&format!("{page}/approval"), &form).await;
+    shop.ends_as(waits, "superseded").await;
+    invariants::hold(&shop).await;
 }
 
 #[tokio::test]

@@ -18,11 +18,11 @@ use pilothouse::kube::{UserClient, WorkloadKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, seen, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, seen};
 use crate::invariants;
-use crate::support::cluster::{Sandbox, admin, eventually};
+use crate::support::cluster::{Sandbox, admin};
 use crate::support::desk::COMMAND;
-use crate::support::{World, state};
+use crate::support::{World, state, until};
 use crate::workloads::{is_found, put_in_place};
 
 /// A shop whose production has a guard, and its policy in the cluster for as long.
@@ -79,10 +79,8 @@ impl Guarded {
         }
         // The API server needs a moment to take a policy up.
         let maya = self.shop.production.maya();
-        eventually("the policy", async || {
-            set_image(&maya, &self.shop.production, "v1.1.0", true).await.err()
-        })
-        .await;
+        until("the policy", async || set_image(&maya, &self.shop.production, "v1.1.0", true).await.err())
+            .await;
     }
 
     async fn run(&self, verb: &str, arguments: &[&str]) -> Ran {
@@ -262,7 +260,7 @@ async fn a_stateful_set_is_guarded_and_an_approved_deploy_of_it_is_explained() {
     let containers = json!([{"name": "shop", "image": format!("{REPOSITORY}:v1.5.0")}]);
     let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
     let params = PatchParams { dry_run: true, ..PatchParams::default() };
-    let refused = eventually("the policy", async || sets.patch("shop", &params, &patch).await.err()).await;
+    let refused = until("the policy", async || sets.patch("shop", &params, &patch).await.err()).await;
     let refused = refused.to_string();
     assert!(refused.contains(&format!("{}/services?q=shop", guarded.shop.world.base)), "{refused}");
 
@@ -495,7 +493,7 @@ async fn the_check_proves_every_case_and_says_what_is_short() {
     let conditions = policy.spec.as_mut().unwrap().match_conditions.as_mut().unwrap();
     conditions[0].expression = "false".into();
     policies.replace(&name, &PostParams::default(), &policy).await.unwrap();
-    let short = eventually("the weakened policy", async || {
+    let short = until("the weakened policy", async || {
         let ran = guarded.check().await;
         ran.text.contains("short  Refused: a Deployment by hand: it passes").then_some(ran)
     })

@@ -17,8 +17,9 @@ use pilothouse::kube::apply::{DEPLOY_ANNOTATION, FIELD_MANAGER, RESTART_ANNOTATI
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::deploys::{Shop, deployments, seen, until};
+use crate::deploys::{Shop, deployments, seen};
 use crate::support::cluster::{Sandbox, writes};
+use crate::support::until;
 
 /// What is wrong makes every later statement of the engine fail, so that no test passes it by.
 pub async fn watch(db: &PgPool) {

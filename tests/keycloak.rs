@@ -11,9 +11,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::program_sign_in::{begin, poll};
-use crate::support::cluster::eventually;
 use crate::support::keycloak::{self, Front, Realm, TwoSites};
-use crate::support::{Browser, World};
+use crate::support::{Browser, World, until, within};
 
 /// What "within seconds" means here.
 const SECONDS: Duration = Duration::from_secs(5);
@@ -42,10 +41,7 @@ async fn command(world: &World, browser: &TwoSites) -> Browser {
 /// Waits for something that has to come within seconds, and says how long it took.
 async fn measured(what: &str, look: impl AsyncFn() -> bool) {
     let began = Instant::now();
-    while !look().await {
-        assert!(began.elapsed() < SECONDS, "{what}: not after {:?}", began.elapsed());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    within(SECONDS, what, async || look().await.then_some(())).await;
     // Past the capture of a test that passes, so that the figure stands in the log of every run.
     let _ = writeln!(std::io::stderr(), "ended at the provider, {what}: {} ms", began.elapsed().as_millis());
 }
@@ -73,7 +69,7 @@ async fn somebody_signs_in_by_keycloaks_form_and_is_known_to_the_cluster() {
         let page = maya.portal.get("/api/v1/services/checkout-api/environments/staging").await;
         (page.status == 200).then_some(())
     };
-    eventually("her service in her namespace", seen).await;
+    until("her service in her namespace", seen).await;
 
     // Whoever is in no group is let in, and sees what everybody sees.
     let noor = realm.signed_in(&world, "noor").await;
@@ -117,7 +113,7 @@ async fn what_came_from_a_session_ends_within_seconds_of_it() {
     let (_, elsewhere) = world.replica().await;
     *elsewhere.cookies.lock().unwrap() = desk.portal.cookies.lock().unwrap().clone();
     let is_there = async || (elsewhere.get("/services/checkout-api").await.status == 200).then_some(());
-    eventually("the catalogue", is_there).await;
+    until("the catalogue", is_there).await;
     let stream = elsewhere.open(elsewhere.request(Method::GET, "/services/checkout-api/live")).await;
     assert_eq!(stream.status(), 200);
     let stream = tokio::spawn(stream.text());
@@ -185,7 +181,7 @@ async fn while_keycloak_is_away_sessions_live_and_nobody_signs_in() {
         let page = world.browser().get("/sign-in").await;
         page.text.contains("The identity provider does not answer").then_some(())
     };
-    eventually("the sign-in page says so", says_so).await;
+    until("the sign-in page says so", says_so).await;
     let page = world.browser().get("/sign-in/start").await;
     assert_eq!(page.status, 503);
     assert!(page.text.contains("Whoever is signed in stays so"), "{}", page.text);
@@ -198,7 +194,7 @@ async fn while_keycloak_is_away_sessions_live_and_nobody_signs_in() {
     front.open_again().await;
 
     let works = async || (world.browser().get("/sign-in/start").await.status == 303).then_some(());
-    eventually("sign-in works again", works).await;
+    until("sign-in works again", works).await;
     realm.signed_in(&world, "omar").await;
 }
 

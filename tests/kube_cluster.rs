@@ -2,7 +2,6 @@
 //! service has, read as a person and seen by the watch. Each test has a namespace of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -22,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::support;
+use crate::support::{self, found};
 
 const IMAGE: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -78,19 +77,13 @@ impl Ground {
 
     /// Looks as maya until it is as wanted; what was seen last stands in the panic.
     async fn until<T>(&self, name: &str, since: Timestamp, wanted: impl Fn(&Observed) -> Option<T>) -> T {
-        let mut last = None;
-        for _ in 0..180 {
-            let observed = observe(&self.maya, self.at(name), since).await.unwrap();
-            if let Some(found) = wanted(&observed) {
-                return found;
-            }
-            last = Some((
-                rollout::pods(&observed, Timestamp::now()),
-                diagnosis::reason(&observed, since, Timestamp::now()),
-            ));
-            tokio::time::sleep(Duration::from_millis(500)).await;
+        let look = async || observe(&self.maya, self.at(name), since).await.unwrap();
+        if let Some(found) = found(async || wanted(&look().await)).await {
+            return found;
         }
-        panic!("{name} never came to that: {last:#?}");
+        let (last, now) = (look().await, Timestamp::now());
+        let (pods, reason) = (rollout::pods(&last, now), diagnosis::reason(&last, since, now));
+        panic!("{name} never came to that: {pods:#?} {reason:#?}");
     }
 
     async fn reason(&self, name: &str, telling: &str) -> Reason {
@@ -289,22 +282,16 @@ async fn somebody_without_the_right_sees_nothing() {
 }
 
 /// Until a question to the watch is answered as wanted.
-async fn eventually<T: std::fmt::Debug>(ask: impl Fn() -> T, wanted: impl Fn(&T) -> bool) -> T {
-    for _ in 0..300 {
-        let answer = ask();
-        if wanted(&answer) {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("after 30 s it is still {:#?}", ask());
+async fn answered<T: std::fmt::Debug>(ask: impl Fn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let found = found(async || Some(ask()).filter(&wanted)).await;
+    found.unwrap_or_else(|| panic!("it is still {:#?}", ask()))
 }
 
 async fn synced(portal: &PortalClient) -> (Arc<Watch>, CancellationToken) {
     let shutdown = CancellationToken::new();
     let watch = Watch::start(portal, shutdown.clone());
     assert!(!watch.is_synced(), "it starts at once, and empty");
-    eventually(|| watch.unsynced(), Vec::is_empty).await;
+    answered(|| watch.unsynced(), Vec::is_empty).await;
     (watch, shutdown)
 }
 
@@ -347,13 +334,13 @@ async fn the_watch_finds_a_services_workload_by_the_rules() {
         create::<StatefulSet>(Api::namespaced(ground.admin.clone(), &ground.namespace), set).await;
     }
     let vault = Workload::One(Named { kind: WorkloadKind::StatefulSet, name: "vault".into() });
-    eventually(|| find(Selector::Name("vault".into())), |found| *found == vault).await;
-    eventually(|| find(Selector::Name("ledger-db".into())), |found| *found != Workload::None).await;
+    answered(|| find(Selector::Name("vault".into())), |found| *found == vault).await;
+    answered(|| find(Selector::Name("ledger-db".into())), |found| *found != Workload::None).await;
     assert_eq!(find(Selector::Name("ledger".into())), both);
 
     // A label that goes away takes the match with it.
     ground.change("c", json!({"metadata": {"labels": {"app.kubernetes.io/name": null}}})).await;
-    eventually(|| find(Selector::Name("ledger".into())), |found| *found == one("b")).await;
+    answered(|| find(Selector::Name("ledger".into())), |found| *found == one("b")).await;
     shutdown.cancel();
 }
 
@@ -366,7 +353,7 @@ async fn the_watch_follows_a_service_through_its_life() {
     let status = || watch.status(&target, Timestamp::now());
 
     ground.run(app("checkout", "v1.0.0", 2)).await;
-    let well = eventually(status, |status| status.health == Health::Healthy && status.ready == 2).await;
+    let well = answered(status, |status| status.health == Health::Healthy && status.ready == 2).await;
     assert_eq!((well.wanted, well.version.as_str(), well.stale), (2, "v1.0.0", false));
     assert!(well.reason.starts_with("All pods ready, no restart for "), "{}", well.reason);
     assert_eq!(well.pods.len(), 2);
@@ -377,7 +364,7 @@ async fn the_watch_follows_a_service_through_its_life() {
     assert!(told, "live pages were not told");
 
     ground.change("checkout", image("v1.3.0")).await;
-    let broken = eventually(status, |status| status.health == Health::Degraded).await;
+    let broken = answered(status, |status| status.health == Health::Degraded).await;
     assert_eq!(broken.version, "v1.3.0");
     assert!(broken.reason.starts_with("1 of 1 pod: crashes with exit 1"), "{}", broken.reason);
     assert!(broken.pods[0].new && broken.pods[0].class == "bad", "{:#?}", broken.pods);
@@ -385,10 +372,10 @@ async fn the_watch_follows_a_service_through_its_life() {
     assert_eq!(watch.observed(&target).unwrap().newest().unwrap().spec.as_ref().unwrap().replicas, Some(1));
 
     ground.change("checkout", image("v1.0.0")).await;
-    eventually(status, |status| status.health == Health::Healthy && status.pods.len() == 2).await;
+    answered(status, |status| status.health == Health::Healthy && status.pods.len() == 2).await;
 
     ground.deployments().delete("checkout", &DeleteParams::default()).await.unwrap();
-    eventually(status, |status| status.health == Health::Missing && status.pods.is_empty()).await;
+    answered(status, |status| status.health == Health::Missing && status.pods.is_empty()).await;
     shutdown.cancel();
 }
 
@@ -436,14 +423,14 @@ async fn the_watch_outlives_an_outage_and_catches_up_with_what_it_missed() {
     cut.send(false).unwrap();
     ground.change("checkout", image("v1.1.0")).await;
     ground.deployments().delete("ledger", &DeleteParams::default()).await.unwrap();
-    let stale = eventually(|| status("checkout"), |status| status.stale).await;
+    let stale = answered(|| status("checkout"), |status| status.stale).await;
     assert_eq!(stale.version, "v1.0.0", "the last known state is still served");
     let age = Timestamp::now().duration_since(stale.seen.unwrap()).as_secs();
     assert!((9..30).contains(&age), "seen {age} s ago");
 
     cut.send(true).unwrap();
-    let back = eventually(|| status("checkout"), |status| !status.stale && status.version == "v1.1.0").await;
+    let back = answered(|| status("checkout"), |status| !status.stale && status.version == "v1.1.0").await;
     assert!(back.seen.unwrap() > stale.seen.unwrap());
-    eventually(|| status("ledger"), |status| status.workload == Workload::None).await;
+    answered(|| status("ledger"), |status| status.workload == Workload::None).await;
     shutdown.cancel();
 }

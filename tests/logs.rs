@@ -14,8 +14,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::cluster::{Sandbox, eventually};
-use crate::support::{Browser, World, state};
+use crate::support::cluster::Sandbox;
+use crate::support::{Browser, World, state, until};
 
 const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -303,17 +303,6 @@ fn assert_gapless(numbers: &[u64], what: &str) {
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{what}: {numbers:?}");
 }
 
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(120) {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    panic!("{what}: not within two minutes");
-}
-
 const PAGE: &str = "/services/shop/logs?env=staging";
 
 #[tokio::test]
@@ -419,7 +408,7 @@ async fn a_crashing_pod_shows_every_run_once() {
 
     // What it said before: the page of the run before this one.
     // Between two runs there is a moment in which the node has neither.
-    let page = eventually("the run before", async || {
+    let page = until("the run before", async || {
         let page = maya.get(&format!("{PAGE}&previous=true")).await.text;
         page.contains("FATAL config: DATABASE_URL is not set").then_some(page)
     })

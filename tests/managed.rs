@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, DeleteParams};
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image};
 use crate::invariants;
-use crate::support::World;
+use crate::support::{World, until};
 
 fn catalogue(size: &str) -> String {
     let run = format!(

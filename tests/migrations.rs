@@ -9,11 +9,11 @@ use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json};
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, seen, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, seen};
 use crate::invariants;
-use crate::support::Browser;
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::desk::{COMMAND, Ran, finished};
+use crate::support::{Browser, until};
 
 const FORM: &str = "/services/shop/staging/migrate";
 

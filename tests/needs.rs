@@ -10,9 +10,8 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::deploys::{CATALOGUE, Shop, deployments, image};
-use crate::support::World;
-use crate::support::cluster::eventually;
 use crate::support::front::{Door, Front};
+use crate::support::{World, until};
 
 /// Changes the pods of the shop in staging, as an engineer with kubectl would.
 async fn edit(shop: &Shop, pod: Value) {
@@ -145,7 +144,7 @@ async fn who_may_not_read_secrets_is_told_that_nobody_looked() {
     let bindings: Api<RoleBinding> = Api::namespaced(shop.staging.admin.clone(), &shop.staging.namespace);
     bindings.delete("team", &Default::default()).await.unwrap();
 
-    let page = eventually("the authorizer knows", async || {
+    let page = until("the authorizer knows", async || {
         let page = form(&shop, "v1.1.0").await;
         page.contains("Secrets not checked").then_some(page)
     })
@@ -195,7 +194,7 @@ async fn the_password_of_a_pull_secret_is_tried_where_the_pods_will_use_it() {
     let with = Patch::Merge(json!({"imagePullSecrets": [{"name": "of-the-account"}]}));
     accounts.patch("default", &PatchParams::default(), &with).await.unwrap();
     put_pull_secret(&shop, "of-the-account", &front.host, "secret").await;
-    let works = eventually("admission knows the account's secret", async || {
+    let works = until("admission knows the account's secret", async || {
         let page = form(&shop, &version).await;
         page.contains("ull secret").then_some(page)
     })

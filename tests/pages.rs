@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
-use crate::support::{Browser, Page, World};
+use crate::support::{Browser, Page, World, until};
 
 /// As htmx asks: for a part of the page it shows.
 async fn htmx(browser: &Browser, base: &str, path: &str) -> Page {
@@ -115,12 +115,5 @@ async fn the_palette_finds_services_actions_and_pages() {
 
 /// The import takes a moment after the start.
 async fn until_imported(browser: &Browser, path: &str, text: &str) -> Page {
-    for _ in 0..100 {
-        let page = browser.get(path).await;
-        if page.text.contains(text) {
-            return page;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("{path} never said {text:?}: {}", browser.get(path).await.text);
+    until(text, async || Some(browser.get(path).await).filter(|page| page.text.contains(text))).await
 }

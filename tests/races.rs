@@ -13,7 +13,7 @@ use tokio::join;
 use crate::api::{program, refused, send_json};
 use crate::deploys::{REPOSITORY, Shop, generation, generations, image, seen};
 use crate::invariants;
-use crate::support::{self, Browser, Page};
+use crate::support::{self, Browser, Page, until};
 
 /// Versions of the sample that start, asked for in turn, so that there always is something to change.
 const GOOD: [&str; 2] = ["v1.1.0", "v1.5.0"];
@@ -59,7 +59,7 @@ async fn rows(shop: &Shop, id: i64, action: &str) -> i64 {
 }
 
 async fn ended(shop: &Shop, id: i64) -> String {
-    crate::deploys::until("the deploy ends", async || {
+    until("the deploy ends", async || {
         let state = shop.state(id).await;
         ["succeeded", "cancelled", "rejected", "superseded", "failed"]
             .contains(&state.as_str())

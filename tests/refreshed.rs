@@ -13,8 +13,7 @@ use crate::api::{json as read, program, refused, send_json};
 use crate::deploys::{Shop, seen};
 use crate::program_sign_in::{ask, let_in};
 use crate::support::at_provider::Answers;
-use crate::support::cluster::eventually;
-use crate::support::{Browser, Builder, World};
+use crate::support::{Browser, Builder, World, until, within};
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -106,21 +105,16 @@ async fn new_groups_count_for_every_session_on_every_replica() {
     assert!(!is_platform(&first).await);
     world.provider().answers(Answers::Never); // so that nobody else can ask
     assert!(!is_platform(&second).await);
-    let started = Instant::now();
-    while is_platform(&elsewhere).await {
-        assert!(started.elapsed() < Duration::from_secs(2), "the other replica was not told");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let told = async || (!is_platform(&elsewhere).await).then_some(());
+    within(Duration::from_secs(2), "the other replica is told", told).await;
 }
 
 #[tokio::test]
 async fn a_stream_ends_when_the_groups_it_was_opened_with_are_no_more() {
     let (world, clock) = world().await;
     let nina = world.as_("nina").await;
-    eventually("the catalogue", async || {
-        (nina.get("/services/checkout-api").await.status == 200).then_some(())
-    })
-    .await;
+    until("the catalogue", async || (nina.get("/services/checkout-api").await.status == 200).then_some(()))
+        .await;
     let mut stream = nina.open(nina.request(Method::GET, "/services/checkout-api/live")).await;
     assert_eq!(stream.status(), 200);
     world.provider().put_into("nina", &["engineering"]);

@@ -5,9 +5,9 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::deploys::{REPOSITORY, Shop, deployments, generations, image, until};
+use crate::deploys::{REPOSITORY, Shop, deployments, generations, image};
 use crate::invariants;
-use crate::support::World;
+use crate::support::{World, until};
 
 /// Staging puts back what fails there.
 async fn open() -> Shop {

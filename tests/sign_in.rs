@@ -9,10 +9,9 @@ use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::support::cluster::eventually;
 use crate::support::forger::{Forger, honest};
 use crate::support::mutations::{Honest, Mutation, OF_ANY_TOKEN};
-use crate::support::{Browser, World, listen};
+use crate::support::{Browser, World, listen, until};
 
 /// How many sessions there are.
 async fn sessions(world: &World) -> i64 {
@@ -300,19 +299,16 @@ async fn a_session_ends_by_idleness_and_by_age_and_the_page_says_which() {
 /// `last_seen` is written beside the page, not before it.
 async fn wait_until_seen(world: &World, clock: &Clock) {
     let now = jiff_sqlx::Timestamp::from(clock.now());
-    for _ in 0..100 {
+    until("last_seen is written", async || {
         let seen: bool =
             sqlx::query_scalar("select exists (select from sessions where last_seen >= $1 - interval '1 s')")
                 .bind(now)
                 .fetch_one(&world.app.db)
                 .await
                 .unwrap();
-        if seen {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("last_seen was not written");
+        seen.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -361,7 +357,7 @@ async fn a_stream_ends_with_the_sign_in_that_opened_it() {
     let world = World::new().await;
     let (desk, phone) = (world.as_("maya").await, world.as_("maya").await);
     let is_there = async || (desk.get("/services/checkout-api").await.status == 200).then_some(());
-    eventually("the catalogue", is_there).await;
+    until("the catalogue", is_there).await;
     let stream = desk.open(desk.request(Method::GET, "/services/checkout-api/live")).await;
     assert_eq!(stream.status(), 200);
 

@@ -7,10 +7,10 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, hidden, image, until};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, hidden, image};
 use crate::invariants;
 use crate::support::cluster::Sandbox;
-use crate::support::{Browser, World};
+use crate::support::{Browser, World, until};
 
 /// Staging has a canary of two steps, the second one by hand, and a soak that ends before the test does.
 const STAGING: &str =

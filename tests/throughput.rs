@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::api::{json as read, program, send_json};
 use crate::deploys::REPOSITORY;
-use crate::support::cluster::{Sandbox, eventually};
-use crate::support::{self, World};
+use crate::support::cluster::Sandbox;
+use crate::support::{self, World, until};
 
 /// One person may ask for 60 changes at once.
 const EACH: usize = 50;
@@ -77,7 +77,7 @@ async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
     for person in &people {
         programs.push(program(&world, person, &["read", "deploy"]).await);
     }
-    eventually("every service runs", async || {
+    until("every service runs", async || {
         let list = api.list(&Default::default()).await.unwrap().items;
         let ready =
             |it: &Deployment| it.status.as_ref().is_some_and(|status| status.available_replicas == Some(2));
@@ -144,7 +144,7 @@ async fn deploys_of_many_services_that_are_asked_for_at_once_all_end() {
 
     // The connections of those who asked end with them; what the portal keeps open to the cluster, a minute and a half later.
     drop(programs);
-    eventually("the pool has its connections back", async || (in_use() <= usual).then_some(())).await;
+    until("the pool has its connections back", async || (in_use() <= usual).then_some(())).await;
     if support::is_alone("PILOTHOUSE_DEPLOYS") {
         let mut after = Lent::now();
         while !after.is_back_at(lent) && began.elapsed() < took + Duration::from_secs(150) {

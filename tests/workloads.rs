@@ -7,10 +7,10 @@ use pilothouse::kube::{Named, Target, Workload, WorkloadKind};
 use serde_json::{Value, json};
 
 use crate::api::{program, send_json};
-use crate::deploys::{REPOSITORY, Shop, deployments, hidden, until};
+use crate::deploys::{REPOSITORY, Shop, deployments, hidden};
 use crate::invariants;
 use crate::support::cluster::{Sandbox, writes};
-use crate::support::{Browser, World};
+use crate::support::{Browser, World, until};
 
 /// As the team has it, put there with kubectl in the Deployment's place; `more` goes into its spec.
 pub async fn put_in_place(sandbox: &Sandbox, kind: WorkloadKind, more: Value) {

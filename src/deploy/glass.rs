@@ -9,9 +9,9 @@ use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::deploy::{Deploy, DeployId};
+use super::deploy::{Action, Deploy, DeployId, Place};
 use super::gates::{self, Refusal};
-use super::state::Event;
+use super::state::{Event, State};
 use super::{store, wording};
 use crate::app::App;
 use crate::auth::{CurrentUser, DecidingUser, Identity, Person, access};
@@ -54,6 +54,43 @@ impl Glass<'_> {
 pub fn let_break(user: &Person, environment: &Environment) -> Result<()> {
     gates::may_break_glass(user, environment.name(), &environment.glass_groups())
         .map_err(|refusal| Error::Forbidden(refusal.sentence()))
+}
+
+/// The form of what waits for an approval, or for the end of a freeze: for who may go on without, it has the second button.
+pub fn form(config: &Config, user: &Person, deploy: &Deploy, now: Timestamp) -> Option<String> {
+    let Place { service, environment: name, .. } = &deploy.place;
+    let environment = config.environment(name)?;
+    let is_frozen = || deploy.can_be_frozen() && environment.frozen(now).is_some();
+    let waits = matches!(deploy.state, State::AwaitingApproval { .. })
+        || (matches!(deploy.state, State::Queued) && is_frozen());
+    if !waits || let_break(user, environment).is_err() {
+        return None;
+    }
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let form = match &deploy.action {
+        Action::Deploy(change) => {
+            query.append_pair("version", typed(&change.version, &change.reference));
+            query.append_pair("strategy", change.strategy.kind().name());
+            "deploy"
+        }
+        Action::RollBack { release, .. } => {
+            query.append_pair("release", &release.to_string());
+            "rollback"
+        }
+        Action::Migrate(migration) => {
+            if migration.runs.is_none() {
+                query.append_pair("version", typed(&migration.version, &migration.reference));
+            }
+            "migrate"
+        }
+        Action::Restart { .. } | Action::Scale { .. } => return None,
+    };
+    Some(format!("/services/{service}/{name}/{form}?{}", query.finish()))
+}
+
+/// What a form takes: the tag, or the whole of what was asked for where it had none.
+fn typed<'a>(version: &'a str, reference: &'a str) -> &'a str {
+    if reference.ends_with(&format!(":{version}")) { version } else { reference }
 }
 
 /// A glass that was broken, and what became of it.

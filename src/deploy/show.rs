@@ -47,6 +47,8 @@ struct ShowPage {
     decision: Decision,
     may_cancel: Option<&'static str>,
     may_promote: bool,
+    /// The form in which this person may go on without what it waits for.
+    glass_form: Option<String>,
     swap: Option<Swap>,
     diffs: Vec<Diff>,
     /// The pods; in two tracks while a second Deployment stands beside the workload.
@@ -292,6 +294,7 @@ async fn page(app: &App, user: &CurrentUser, layout: Layout, deploy: Deploy) -> 
             .ok()
             .map(|()| if deploy.state.is_active() { "Stop" } else { "Withdraw" }),
         may_promote: gates::may_promote(user, &deploy).is_ok(),
+        glass_form: glass::form(&app.config, user, &deploy, now),
         swap: deploy.action.change().map(swap),
         diffs: deploy.shown.iter().map(|shown| shown.diff(&place.namespace)).collect(),
         pods_end: pods_end(&deploy, &progress.pods),

@@ -22,7 +22,7 @@ if (process.argv.includes('--start')) delete process.env.PORTAL_URL;
 
 emptyOut();
 // The order is the order of the world: what the first story did is what later tests find.
-for (const story of ['main-story', 'sign-in', 'choices', 'migration', 'canary', 'glass', 'roles', 'hostile', 'keyboard', 'without-script', 'pages']) await import(`./stories/${story}.mjs`);
+for (const story of ['main-story', 'sign-in', 'choices', 'migration', 'canary', 'glass', 'freeze', 'roles', 'hostile', 'keyboard', 'without-script', 'pages']) await import(`./stories/${story}.mjs`);
 
 let world, browser;   // a promise: tests that run beside each other start one browser, not three
 // A browser that fell over fails the tests it was in, not all that follow.

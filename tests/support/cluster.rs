@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -17,7 +17,7 @@ use pilothouse::kube::{Clusters, PortalClient, UserClient};
 use pilothouse::server;
 use serde_json::{Value, json};
 
-use super::state;
+use super::{state, until};
 
 /// A namespace where the group payments may edit. It goes when the test ends.
 pub struct Sandbox {
@@ -55,7 +55,7 @@ impl Sandbox {
         bindings.create(&Default::default(), &binding).await.unwrap();
         // No pod is admitted before its service account is there.
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), name);
-        eventually("the service account", async || accounts.get_opt("default").await.unwrap()).await;
+        until("the service account", async || accounts.get_opt("default").await.unwrap()).await;
         until_allowed(&self.maya(), name).await;
     }
 
@@ -159,8 +159,7 @@ pub async fn connect(kubeconfig: PathBuf) -> PortalClient {
 /// The authorizer reads a new binding a moment after it was made.
 pub async fn until_allowed(user: &UserClient, namespace: &str) {
     let deployments = user.api::<Deployment>(namespace);
-    eventually("the right to look", async || deployments.list(&Default::default()).await.ok().map(drop))
-        .await;
+    until("the right to look", async || deployments.list(&Default::default()).await.ok().map(drop)).await;
 }
 
 /// What the API server's audit log has about a namespace, oldest first. It is being written to, so its last line may
@@ -237,15 +236,4 @@ pub fn audit_logs() -> Vec<PathBuf> {
     // A dash sorts before a dot.
     files.sort();
     files
-}
-
-/// What a controller does in its own time: asked again until it is there, for at most half a minute.
-pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    for _ in 0..300 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what}: not there after 30 s");
 }

@@ -14,6 +14,7 @@ pub mod keycloak;
 pub mod mutations;
 pub mod process;
 pub mod prometheus;
+mod wait;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use browser::{Browser, Page, with_form};
 pub use database::Database;
 pub use process::Process;
 pub use prometheus::Prometheus;
+pub use wait::{found, found_within, until, within};
 pub use wire::Wire;
 
 /// What `demo/people.toml` calls the people.
@@ -66,6 +68,12 @@ impl World {
     /// The usual world.
     pub async fn new() -> Self {
         Self::builder().start().await
+    }
+
+    /// Until its portal has imported and loaded the catalogue's files, this service among them.
+    pub async fn has_read(&self, service: &str) {
+        let read = async || self.app.catalogue.load().service(service).map(drop);
+        until("the catalogue is read", read).await;
     }
 
     pub fn builder() -> Builder {
@@ -193,12 +201,8 @@ impl Builder {
         tokio::spawn(server::run(app.clone(), listener));
         // Before the first import there is no service to ask for, and on a busy machine it takes a moment. A catalogue may
         // also have none.
-        for _ in 0..100 {
-            if !app.catalogue.load().services().is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let read = async || (!app.catalogue.load().services().is_empty()).then_some(());
+        let _ = found_within(Duration::from_secs(5), read).await;
         World { app, base, people, database, wire, provider, configuration: text }
     }
 }

@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use super::Browser;
 use super::desk::COMMAND;
+use super::{Browser, found};
 
 pub struct Process {
     pub base: String,
@@ -42,14 +41,11 @@ impl Process {
     }
 
     async fn until_ready(&self) {
-        for _ in 0..300 {
-            let asked = reqwest::Client::new().get(format!("{}/readyz", self.base)).send().await;
-            if asked.is_ok_and(|answer| answer.status().is_success()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("not ready after 30 s: {}", self.log());
+        let ready = found(async || {
+            let asked = reqwest::get(format!("{}/readyz", self.base)).await;
+            asked.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        });
+        assert!(ready.await.is_some(), "not ready: {}", self.log());
     }
 
     /// A browser of this portal in which nobody has signed in.
@@ -77,13 +73,8 @@ impl Process {
     }
 
     pub async fn ended(&mut self) {
-        for _ in 0..300 {
-            if self.child.try_wait().unwrap().is_some() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("it did not end within 30 s: {}", self.log());
+        let ended = found(async || self.child.try_wait().unwrap()).await;
+        assert!(ended.is_some(), "it did not end: {}", self.log());
     }
 
     /// Not a single instruction more, until [`Process::go_on`].

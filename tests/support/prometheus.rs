@@ -1,7 +1,6 @@
 //! A Prometheus that scrapes the pods of one namespace every second.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::get;
@@ -11,7 +10,7 @@ use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
 use super::cluster::Sandbox;
-use super::listen;
+use super::{found, listen};
 
 pub struct Prometheus {
     pub url: String,
@@ -45,17 +44,14 @@ impl Prometheus {
     }
 
     async fn until_ready(&mut self) {
-        for _ in 0..300 {
+        let ready = found(async || {
             // Somebody else may have taken its port, and answer in its stead.
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "Prometheus ended: {}", self.log());
             let asked = reqwest::get(format!("{}/-/ready", self.url)).await;
-            if asked.is_ok_and(|answer| answer.status().is_success()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("Prometheus is not ready after 30 s: {}", self.log());
+            asked.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        });
+        assert!(ready.await.is_some(), "Prometheus is not ready: {}", self.log());
     }
 
     fn log(&self) -> String {

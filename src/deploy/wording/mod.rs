@@ -11,7 +11,7 @@ pub use ways::*;
 
 use jiff::Timestamp;
 
-use super::checks::Check;
+use super::checks::{Check, capitalised};
 use super::deploy::{Action, Deploy, ImageChange, Place, Size};
 use super::gates::{Moved, Refusal};
 use super::state::{Event, Stage, State};
@@ -424,6 +424,7 @@ pub fn blind(why: &str) -> String {
 /// Why a deploy does not begin yet.
 pub fn frozen(environment: &str, frozen: &Frozen) -> String {
     let Frozen { name, until_there, .. } = frozen;
+    let environment = capitalised(environment);
     format!("{environment} is frozen until {until_there} ({name}). It starts by itself then.")
 }
 

@@ -14,6 +14,8 @@ const PLATFORM = process.env.PLATFORM || path.join(CHECKOUT, 'target/debug/platf
 
 export class World {
   #stop = [];
+  /** Starts the portal with a changed configuration, or starts it anew. */
+  #serve;
   people = readPeople();
 
   /** What the environment names, or what is started now. */
@@ -96,11 +98,23 @@ export class World {
     const [port, signInPort] = [await freePort(), await freePort()];
     await this.#process('identity-provider', folder, ['identity-provider', '--listen', `127.0.0.1:${signInPort}`, '--issuer', `http://localhost:${signInPort}`, '--people', path.join(CHECKOUT, 'demo/people.toml')]);
     await answers(`http://127.0.0.1:${signInPort}/.well-known/openid-configuration`);
-    const config = path.join(folder, 'pilothouse.toml');
-    fs.writeFileSync(config, await this.#configuration(port, signInPort));
-    await this.#process('portal', folder, ['serve', '--config', config]);
+    const configuration = await this.#configuration(port, signInPort);
+    const file = path.join(folder, 'pilothouse.toml');
+    let stop;
+    this.#serve = async (change) => {
+      await stop?.();
+      fs.writeFileSync(file, change(configuration));
+      stop = await this.#process('portal', folder, ['serve', '--config', file]);
+      await answers(`http://127.0.0.1:${port}/readyz`);
+    };
+    await this.#serve((text) => text);
     this.portal = `http://localhost:${port}`;
-    await answers(`http://127.0.0.1:${port}/readyz`);
+  }
+
+  /** Ends the portal, and starts it again with a configuration that `change` makes of the usual one. */
+  async restartWith(change) {
+    expect(this.#serve, 'only a portal that was started here can be restarted: leave PORTAL_URL out');
+    await this.#serve(change);
   }
 
   /** The demo's own configuration, with a catalogue file beside the sample's that tries to do harm. */
@@ -124,18 +138,20 @@ export class World {
 
   async #process(name, folder, args) {
     const log = path.join(folder, `${name}.log`);
-    const out = fs.openSync(log, 'w');
+    const out = fs.openSync(log, 'a');
     const child = spawn(PLATFORM, args, { cwd: CHECKOUT, stdio: ['ignore', out, out] });
     fs.closeSync(out);
     const ended = new Promise((done) => child.once('exit', done));
-    this.#stop.push(async () => {
+    const stop = async () => {
       child.kill('SIGTERM');
       const patience = setTimeout(() => child.kill('SIGKILL'), 10_000);
       await ended;
       clearTimeout(patience);
       fs.copyFileSync(log, path.resolve(import.meta.dirname, `../out/${name}.log`));
-    });
+    };
+    this.#stop.push(stop);
     ended.then((code) => code && console.error(`${name} ended with ${code}:\n${fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').slice(-10).join('\n') : ''}`));
+    return stop;
   }
 
   #run(program, args) {

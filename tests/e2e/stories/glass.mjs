@@ -2,7 +2,7 @@
 import { visit } from '../lib/browser.mjs';
 import { looksRight } from '../lib/checks.mjs';
 import { about, expect, test } from '../lib/runner.mjs';
-import { sees } from '../lib/portal.mjs';
+import { deploy, sees } from '../lib/portal.mjs';
 
 const SERVICE = 'payment-gateway';
 
@@ -11,8 +11,14 @@ about('Broken glass');
 test('nina deploys the gateway to production without an approval, and says why', async (stage) => {
   const { image } = (await stage.world.deployment('payments-production', SERVICE)).spec.template.spec.containers[0];
   const version = image.includes(':v1.1.0') ? 'v1.0.0' : 'v1.1.0';   // staging has run both by now
-  const form = `/services/${SERVICE}/production/deploy?version=${version}&take_over=yes`;
+  const maya = await stage.as('maya');
+  const waiting = await deploy(maya, SERVICE, 'production', version, 'The pool is fixed in this one');
+  await looksRight(stage, 'nina', waiting, 'deployment-waiting-glass');
   const page = await stage.as('nina');
+  await visit(page, waiting);
+  await page.getByRole('link', { name: 'Break the glass…' }).click();
+  await page.getByRole('heading', { name: `Deploy ${SERVICE}`, exact: true }).waitFor();
+  const form = `/services/${SERVICE}/production/deploy?version=${version}&take_over=yes`;
   await looksRight(stage, 'nina', form, 'deploy-form-glass');
   await visit(page, form);
   const now = page.getByRole('region', { name: 'Break the glass' }).getByRole('button', { name: /without approval$/ });
@@ -27,7 +33,10 @@ test('nina deploys the gateway to production without an approval, and says why',
   await page.getByText(/^Nina .* broke the glass: nobody approved this\.$/).waitFor();
   await sees(page, 'Done');
   await looksRight(stage, 'nina', new URL(page.url()).pathname, 'deployment-glass');
-}, { seconds: 180 });
+  await visit(maya, waiting);
+  await maya.getByRole('button', { name: 'Withdraw' }).click();
+  await sees(maya, 'Withdrawn');
+}, { seconds: 240 });
 
 test('omar is told at home, looks into what happened to the gateway, and signs it off', async (stage) => {
   const page = await stage.as('omar');
