@@ -298,7 +298,7 @@ async fn an_answer_that_one_has_is_not_sent_again() {
     until("the same answer twice", async || {
         let page = maya.get(address).await;
         if page.status == 503 {
-            // The API server was asked what she may see, and is busy with other tests.
+            // On a busy machine the board may take longer than a page waits for it.
             eprintln!("{}", page.text);
             return None;
         }

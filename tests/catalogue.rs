@@ -259,21 +259,41 @@ async fn every_replica_loads_what_any_of_them_imports_even_after_the_database_wa
         "the last known catalogue is still there"
     );
     world.database.come_back().await;
-    let db = pool(&world.database).await;
-    let files = Files::new();
-    let path = files.write("catalog-info.yaml", &component("newcomer", ""));
-    let request = Request { paths: vec![path], by_hand: true, environments: Vec::new() };
-    catalogue::import(&db, request, None).await.unwrap();
+    store_by_hand(&world, &component("newcomer", "")).await;
     world.has_read("newcomer").await;
 }
 
-/// Imports by hand into a world, and waits until its portal shows it.
-async fn import_by_hand(world: &World, text: &str, newcomer: &str) {
+#[tokio::test]
+async fn who_imported_a_service_opens_its_page_at_once() {
+    let world = World::new().await;
+    world.has_read("checkout-api").await;
+    let maya = world.as_("maya").await;
+    let program = crate::api::program(&world, "maya", &["read"]).await;
+    for n in 0..5 {
+        let name = format!("newcomer-{n}");
+        // What is remembered from before does not know it.
+        assert_eq!(maya.get(&format!("/services/{name}")).await.status, 404);
+        assert_eq!(program.get(&format!("/api/v1/services/{name}")).await.status, 404);
+        store_by_hand(&world, &component(&name, "")).await;
+        world.has_read(&name).await;
+        let page = maya.get(&format!("/services/{name}")).await;
+        assert_eq!(page.status, 200, "{name}: {}", page.text);
+        let answer = program.get(&format!("/api/v1/services/{name}")).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+    }
+}
+
+async fn store_by_hand(world: &World, text: &str) {
     let files = Files::new();
     let path = files.write("catalog-info.yaml", text);
     let db = pool(&world.database).await;
     let request = Request { paths: vec![path], by_hand: true, environments: Vec::new() };
     catalogue::import(&db, request, None).await.unwrap();
+}
+
+/// Imports by hand into a world, and waits until its portal shows it.
+async fn import_by_hand(world: &World, text: &str, newcomer: &str) {
+    store_by_hand(world, text).await;
     let browser = world.as_("maya").await;
     until("the newcomer is listed", async || {
         let page = browser.get(&format!("/services?q={newcomer}")).await;

@@ -109,9 +109,8 @@ pub async fn show(
 
 async fn page(app: &App, user: &CurrentUser, layout: Layout, name: &str) -> Result<ShowPage> {
     let now = app.clock.now();
-    let overview = app.pages.overview(app, user).await?;
-    let catalogue = &*overview.board.catalogue;
-    let service = catalogue.service(name).ok_or(Error::NotFound)?;
+    let (overview, n) = app.pages.find(app, user, name).await?;
+    let service = &overview.board.catalogue.services()[n as usize];
     let history = activity::history(app, name, &service.depends_on).await?;
 
     let mut panels = Vec::new();

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::auth::{CurrentUser, Person};
 use crate::config::Environment;
 use crate::kube::{EnvironmentStatus, Target};
-use crate::web::{Error, Result};
+use crate::web::Result;
 
 pub struct View {
     pub service: Service,
@@ -39,8 +39,7 @@ pub struct Wanted<'a> {
 
 /// One service.
 pub async fn one(app: &App, user: &CurrentUser, name: &str) -> Result<View> {
-    let overview = app.pages.overview(app, user).await?;
-    let n = overview.board.catalogue.position(name).ok_or(Error::NotFound)?;
+    let (overview, n) = app.pages.find(app, user, name).await?;
     let lasts = last::lasts(app, &overview, &[n]).await?;
     Ok(view(app, user, &overview, n, &lasts, sight::FOR_PAGES).await)
 }
@@ -67,8 +66,7 @@ pub async fn placed(
     service: &Service,
     environment: &Environment,
 ) -> Result<Placed> {
-    let overview = app.pages.overview(app, user).await?;
-    let n = overview.board.catalogue.position(&service.name).ok_or(Error::NotFound)?;
+    let (overview, n) = app.pages.find(app, user, &service.name).await?;
     let lasts = last::lasts(app, &overview, &[n]).await?;
     Ok(Placed::at(app, Target::new(service, environment), environment, &lasts, app.clock.now()))
 }

@@ -195,6 +195,9 @@ impl Mistake {
     }
 }
 
+pub const STILL_LOADED: &str = "The catalogue is still being loaded. Try again in a moment.";
+pub const JUST_IMPORTED: &str = "This service has just been imported, and what runs of it is still being looked up. Try again in a moment.";
+
 /// What a tier means to people.
 pub fn tier(tier: &str) -> String {
     match tier {
