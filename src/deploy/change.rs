@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use super::checks::{self, Check, capitalised};
 use super::deploy::{Action, Place, Policy, ShownDiff, Size};
+use super::found::{self, Found};
 use super::glass::{self, Glass};
 use super::migrate;
-use super::plan::{self, Found, Wish};
+use super::plan::{self, Wish};
 use super::request::{GlassForm, find as find_target};
 use super::store::{self, Release};
 use super::submit::{Answer, Ask, asked_before, submit};
@@ -292,7 +293,7 @@ async fn draft(
         return roll_back_draft(app, user, service, environment, input).await;
     }
     let target = Target::new(service, environment);
-    let found = plan::find(app, user, service, &target).await?;
+    let found = found::find(app, user, service, &target).await?;
     let mut draft = Draft::of(environment, &target, app.clock.now());
     if form == Form::Migrate {
         migrate::fill(&mut draft, app, user, service, environment, &found, input).await?;
@@ -399,7 +400,7 @@ impl Draft {
         );
         let (autoscalers, quotas, limits, budgets) =
             tokio::join!(autoscalers.list(&all), quotas.list(&all), limits.list(&all), budgets.list(&all));
-        let autoscalers = autoscalers.map_err(plan::away_from(&self.place.cluster))?.items;
+        let autoscalers = autoscalers.map_err(found::away_from(&self.place.cluster))?.items;
         let replicas = live.wanted();
         let from = match ownership::autoscaler(&autoscalers, live.kind(), live.name())
             .and_then(|found| Some((found.metadata.name.clone()?, found.spec.clone()?)))
@@ -526,7 +527,7 @@ async fn roll_back_draft(
     let releases = store::releases(&mut db, &service.name, environment.name()).await?;
     drop(db);
     let target = Target::new(service, environment);
-    let running = plan::find(app, user, service, &target).await?.images();
+    let running = found::find(app, user, service, &target).await?.images();
     // Last good: the newest success that is not what runs now.
     let last_good =
         releases.iter().find(|release| release.change.images != running).map(|release| release.id);

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::change::{Draft, Fields, Input};
 use super::checks::{self, Check};
 use super::deploy::{Action, ShownDiff};
+use super::found::{self, Found};
 use super::migration::{self, Migration};
 use super::needs::{self, Needs};
-use super::plan::{self, Found};
+use super::plan;
 use crate::app::App;
 use crate::auth::CurrentUser;
 use crate::catalogue::{Migration as Declared, Service};
@@ -54,10 +55,10 @@ pub(super) async fn fill(
     };
     let runs = container.image.clone().unwrap_or_default();
     let typed = input.version.as_deref().map(str::trim).filter(|version| !version.is_empty());
-    draft.lead = format!("Runs once, to its end, beside what serves: {} runs now.", plan::version_of(&runs));
+    draft.lead = format!("Runs once, to its end, beside what serves: {} runs now.", found::version_of(&runs));
     draft.fields = Fields::Migrate {
         version: typed.unwrap_or_default().into(),
-        runs: plan::version_of(&runs),
+        runs: found::version_of(&runs),
         line: String::new(),
         container: container.name.clone(),
         deadline: job::span(declared.deadline),
@@ -141,7 +142,7 @@ async fn image(
     let image =
         digest.as_ref().map_or(reference.to_string(), |digest| reference.with_digest(digest).to_string());
     let image = Image {
-        version: plan::version_of(&reference.to_string()),
+        version: found::version_of(&reference.to_string()),
         reference: reference.to_string(),
         digest: digest.map(|digest| digest.as_str().to_string()),
         image,
@@ -158,7 +159,7 @@ async fn ask_cluster(
     migration: &Migration,
     glass: bool,
 ) -> Result<()> {
-    let client = plan::trying(app, user, environment, glass)?;
+    let client = found::trying(app, user, environment, glass)?;
     let tried = migration.job_to_try();
     let template: Option<PodTemplateSpec> = serde_json::from_value(tried["spec"]["template"].clone()).ok();
     let needs = Needs {

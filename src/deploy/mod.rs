@@ -1,10 +1,11 @@
 //! Deploys: asking for a change, deciding on it, carrying it out, watching it.
 //!
-//! A person fills in a form (`request.rs`; `change.rs` for restart, scale, roll back and migrate). `plan.rs` finds out what
-//! would happen and what refuses it, as that person (each check a line of `checks.rs`). `submit.rs` stores the request in one transaction. Where the
-//! environment asks for it, others decide (`inbox.rs`, `approval.rs`, rules in `gates.rs`). From there the engine
-//! carries it (`engine.rs`): it looks (`look.rs`), decides (`step.rs`, pure), writes to the cluster as the person
-//! (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
+//! A person fills in a form (`request.rs`; `change.rs` for restart, scale, roll back and migrate). `plan.rs` finds
+//! out what would happen and what refuses it, as that person (each check a line of `checks.rs`; what runs there is
+//! looked up by `found.rs`, the versions on offer by `offer.rs`). `submit.rs` stores the request in one transaction.
+//! Where the environment asks for it, others decide (`inbox.rs`, `approval.rs`, rules in `gates.rs`). From there the
+//! engine carries it (`engine.rs`): it looks (`look.rs`), decides (`step.rs`, pure), writes to the cluster as the
+//! person (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
 //!
 //! ```text
 //!                                             ┌─► shifting ─┐ (blue-green, canary)
@@ -14,10 +15,11 @@
 //!                                   └─► rejected · expired                              ▼
 //!                                                                   rolling_back ─► rolled_back · rollback_failed
 //! ```
-//! A new version takes over pod by pod, or proves itself in a second Deployment first (`strategy.rs`): `ways.rs` asks
-//! whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on. In
-//! every way, `needs.rs` looks beforehand whether the pods could start, `pulls.rs` whether their pull secrets work and `reads.rs` whether what they read is there, `smoke.rs` asks a new one whether it works, and
-//! `errors.rs` asks Prometheus how many of its requests fail.
+//! A new version takes over pod by pod, or proves itself in a second Deployment first (`strategy.rs`): `ways.rs`
+//! asks whether that can be done, `shift.rs` decides what comes next, `promotion.rs` is the hand that lets it go on.
+//! In every way, `needs.rs` looks beforehand whether the pods could start, `pulls.rs` whether their pull secrets
+//! work and `reads.rs` whether what they read is there, `smoke.rs` asks a new one whether it works, and `errors.rs`
+//! asks Prometheus how many of its requests fail.
 //!
 //! What fails in a rollout or its soak is put back where the environment wants that and there is something to put back
 //! (`back.rs`): a second write of the same deploy, with a marker of its own. A freeze (`config/freeze.rs`) holds a deploy in
@@ -46,6 +48,7 @@ mod counts;
 mod deploy;
 mod engine;
 mod errors;
+mod found;
 mod gates;
 pub mod glass;
 mod inbox;
@@ -54,6 +57,7 @@ mod look;
 mod migrate;
 mod migration;
 mod needs;
+mod offer;
 mod pages;
 mod plan;
 mod promotion;
@@ -82,13 +86,15 @@ pub use checks::{Check, who_grants};
 pub use counts::Counts;
 pub use deploy::{Action, Deploy, DeployId, Digest, Size};
 pub use engine::run as run_engine;
+pub use found::version_of;
 pub use gates::{Awaited, Refusal, Verdict};
 pub use glass::{BrokenGlass, Glass};
 pub use inbox::{Ask, Decided, decided, waiting, waiting_deploys};
 pub use list::{Which, numbers};
 pub use migration::Migration;
+pub use offer::Rest;
 pub use pages::{DeployPages, Moves, run as run_pages};
-pub use plan::{Plan, Rest, Wish, plan, version_of};
+pub use plan::{Plan, Wish, plan};
 pub use promotion::go_on;
 pub use report::{Report, Shown};
 pub use request::{Wanted, ask as ask_for_version, find as find_target};

@@ -2,16 +2,16 @@
 //! cluster says to a dry run *as the person*, and which check refuses. The form draws it, and sending the form
 //! makes it anew: what is stored is what was checked a moment before, never what a browser claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::checks::{
-    Check, capitalised, frozen, granted_by, guarded, queue, requirement, resolve, who_grants,
-};
+use super::checks::{Check, frozen, granted_by, guarded, queue, requirement, resolve, who_grants};
 use super::deploy::{Action, Digest, ImageChange, Place, Policy, ShownDiff};
+use super::found::{Found, as_user, find, trying, version_of};
 use super::needs::{self, Needs};
+use super::offer::Offer;
 use super::strategy::Strategy;
 use super::{render, store, ways, wording};
 use crate::app::App;
@@ -22,16 +22,9 @@ use crate::kube::apply::{self, Marks};
 use crate::kube::dry_run::{self, ObjectPlan};
 use crate::kube::ownership::{self, ImageOwner};
 use crate::kube::stuck::{self, Given};
-use crate::kube::{
-    LiveWorkload, MakesPods, Named, Refusal, Target, UserClient, Wanted, Workload, WorkloadKind, WorkloadRef,
-    workload as workloads,
-};
-use crate::registry::{Digest as ImageDigest, ImageRef, Tag};
-use crate::web::filters::short_digest;
-use crate::web::{Error, Result};
-
-/// How many tags the form offers; any other can be typed.
-const OFFERED: usize = 8;
+use crate::kube::{LiveWorkload, MakesPods, Target, Wanted, WorkloadKind};
+use crate::registry::ImageRef;
+use crate::web::Result;
 
 /// Everything the form shows.
 pub struct Plan {
@@ -40,7 +33,7 @@ pub struct Plan {
     /// What runs there now; empty where nothing does.
     pub running: String,
     /// Where versions come from.
-    repository: Option<String>,
+    pub(super) repository: Option<String>,
     /// Empty until [`Plan::offer`].
     pub versions: Vec<Offer>,
     /// Why the registry could not list its tags.
@@ -60,25 +53,6 @@ pub struct Plan {
 pub struct TakeOver {
     pub manager: String,
     pub agreed: bool,
-}
-
-/// What is behind the versions that were offered.
-pub enum Rest {
-    More,
-    None,
-    /// The version to begin behind is none, or is no more.
-    Unknown,
-}
-
-/// A version one can pick.
-pub struct Offer {
-    pub version: String,
-    pub created: Option<Timestamp>,
-    /// Environments that run it now, and which of them is production.
-    pub runs_in: Vec<(String, bool)>,
-    pub note: String,
-    /// Why it can't be picked here.
-    pub refused: Option<String>,
 }
 
 pub struct Chosen {
@@ -166,142 +140,6 @@ pub async fn plan(
     Ok(plan)
 }
 
-/// What a service has in an environment, as the person sees it.
-pub(super) enum Found {
-    /// Somebody else's, of which the portal changes the images; or a Deployment that the portal made itself.
-    Workload { live: Box<LiveWorkload>, managed: bool },
-    /// Nothing yet, and a `run` section says how it is made.
-    ToMake,
-    /// Nothing can be done; the sentence says why.
-    Nothing(String),
-}
-
-impl Found {
-    pub(super) fn live(&self) -> Option<&LiveWorkload> {
-        match self {
-            Self::Workload { live, .. } => Some(live),
-            Self::ToMake | Self::Nothing(_) => None,
-        }
-    }
-
-    pub(super) fn images(&self) -> BTreeMap<String, String> {
-        self.live().map(apply::images).unwrap_or_default()
-    }
-
-    /// The repository that versions come from: of the `run` section, else of the first container.
-    fn repository(&self, service: &Service) -> Option<String> {
-        let first = self.main_container().and_then(|container| self.images().remove(&container));
-        match self {
-            Self::Workload { managed: false, .. } => {
-                first.and_then(|image| Some(image.parse::<ImageRef>().ok()?.name()))
-            }
-            Self::Workload { managed: true, .. } | Self::ToMake => {
-                service.run.as_ref().map(|run| run.image.clone())
-            }
-            Self::Nothing(_) => None,
-        }
-    }
-
-    /// The container that is deployed: the one named as the workload or as "app", else the first.
-    pub(super) fn main_container(&self) -> Option<String> {
-        let live = self.live()?;
-        let named = live
-            .containers()
-            .iter()
-            .find(|container| container.name == live.name() || container.name == "app");
-        named.or(live.containers().first()).map(|container| container.name.clone())
-    }
-
-    fn version(&self) -> String {
-        let image = self.main_container().and_then(|container| self.images().remove(&container));
-        image.as_deref().map(version_of).unwrap_or_default()
-    }
-}
-
-/// What people call an image: its tag, else a short digest.
-pub fn version_of(image: &str) -> String {
-    match image.parse::<ImageRef>() {
-        Ok(image) => match (image.tag(), image.digest()) {
-            (Some(tag), _) => tag.to_string(),
-            (None, Some(digest)) => short_digest(digest.as_str()),
-            (None, None) => "latest".into(),
-        },
-        Err(_) => image.to_string(),
-    }
-}
-
-pub(super) async fn find(app: &App, user: &CurrentUser, service: &Service, target: &Target) -> Result<Found> {
-    let Named { kind, name } = match app.watch(&target.cluster).find(target) {
-        Workload::One(named) => named,
-        Workload::None if service.run.is_some() => {
-            Named { kind: WorkloadKind::Deployment, name: service.name.clone() }
-        }
-        Workload::None => {
-            return Ok(Found::Nothing(format!(
-                "Nothing in {} belongs to {}, and its catalog-info.yaml has no run section to make it from.",
-                target.namespace, service.name
-            )));
-        }
-        Workload::Many(many) => {
-            let (count, names) = Named::told(&many);
-            return Ok(Found::Nothing(format!(
-                "{count} in {} match {}: {names}. Set backstage.io/kubernetes-id so that one does.",
-                target.namespace, service.name
-            )));
-        }
-    };
-    let client = as_user(app, user, &target.cluster)?;
-    let call = workloads::get(&client, WorkloadRef { kind, namespace: &target.namespace, name: &name });
-    match tokio::time::timeout(crate::kube::CALL_TIMEOUT, call).await {
-        Ok(Ok(Some(live))) => {
-            let labels = live.metadata().labels.as_ref();
-            let managed_by = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
-            let managed = service.run.is_some()
-                && kind == WorkloadKind::Deployment
-                && managed_by.is_some_and(|by| by == apply::FIELD_MANAGER);
-            Ok(Found::Workload { live: Box::new(live), managed })
-        }
-        Ok(Ok(None)) if service.run.is_some() => Ok(Found::ToMake),
-        Ok(Ok(None)) => Ok(Found::Nothing(format!("The {kind} {name} was deleted a moment ago."))),
-        Ok(Err(error)) => Ok(Found::Nothing(Refusal::from(error).sentence())),
-        Err(_) => Err(away(&target.cluster)),
-    }
-}
-
-pub(super) fn as_user(app: &App, user: &CurrentUser, cluster: &str) -> Result<UserClient> {
-    Ok(app.clusters.get(cluster).as_user(&access::kube_identity(app, user)?))
-}
-
-/// For dry runs. Where the cluster demands approvals, they carry the one that is good for nothing else; who breaks the glass
-/// will have none.
-pub(super) fn trying(
-    app: &App,
-    user: &CurrentUser,
-    environment: &Environment,
-    glass: bool,
-) -> Result<UserClient> {
-    let identity = access::kube_identity(app, user)?;
-    let cluster = app.clusters.get(environment.cluster.get_ref());
-    Ok(match environment.guard {
-        Some(_) if !glass => cluster.as_user_trying(&identity),
-        Some(_) | None => cluster.as_user(&identity),
-    })
-}
-
-/// A read as the person that failed: in the words of the refusal, or as the cluster that is away.
-pub(super) fn away_from(cluster: &str) -> impl Fn(kube::Error) -> Error + '_ {
-    move |error| {
-        let refusal = Refusal::from(error);
-        if refusal.retryable() { away(cluster) } else { Error::Forbidden(refusal.sentence()) }
-    }
-}
-
-fn away(cluster: &str) -> Error {
-    Error::Unavailable(format!(
-        "The cluster {cluster} does not answer, so nothing can be checked. Try again in a moment."
-    ))
-}
-
 impl Plan {
     /// RBAC, in the authorizer's own words.
     async fn may_deploy(&mut self, app: &App, user: &CurrentUser, workload: &Found) -> Result<()> {
@@ -327,76 +165,6 @@ impl Plan {
             Check::bad("You may not deploy here", detail, Some(who_grants(app, &self.place.team)))
         });
         Ok(())
-    }
-
-    /// The newest of the registry's tags, with what runs where. For a form that is shown; one that was sent has chosen.
-    pub async fn offer(&mut self, app: &App, service: &Service) -> Result<()> {
-        self.offer_after(app, service, None, OFFERED).await.map(drop)
-    }
-
-    /// As [`Plan::offer`], as many as are wanted of those behind this one.
-    pub async fn offer_after(
-        &mut self,
-        app: &App,
-        service: &Service,
-        after: Option<&str>,
-        most: usize,
-    ) -> Result<Rest> {
-        let Some(repository) = self.repository.as_ref().and_then(|name| name.parse::<ImageRef>().ok()) else {
-            return Ok(Rest::None);
-        };
-        let mut runs: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
-        for environment in &app.config.environments {
-            let status = app
-                .watch(environment.cluster.get_ref())
-                .status(&Target::new(service, environment), self.checked);
-            let shown = (environment.name().to_string(), environment.production);
-            runs.entry(status.version).or_default().push(shown);
-        }
-        let tags = match app.registry.tags(&repository).await {
-            Ok(tags) => tags,
-            Err(error) => {
-                self.no_versions = Some(error.to_string());
-                return Ok(Rest::None);
-            }
-        };
-        let place = |after: &str| tags.iter().position(|tag| tag.name == after);
-        let Some(from) = after.map_or(Some(0), |after| place(after).map(|place| place + 1)) else {
-            return Ok(Rest::Unknown);
-        };
-        let offered = || tags.iter().skip(from).take(most);
-        let unproven = self.unproven(app, offered().filter_map(|tag| tag.digest.as_ref())).await?;
-        let refused = |tag: &Tag| {
-            let digest = tag.digest.as_ref().filter(|_| tag.name != self.running)?;
-            let required = capitalised(self.policy.requires.as_deref().unwrap_or_default());
-            unproven.contains(digest.as_str()).then(|| format!("{required} has not run it yet."))
-        };
-        self.versions = offered()
-            .map(|tag| Offer {
-                runs_in: runs.get(&tag.name).cloned().unwrap_or_default(),
-                note: note(&tag.name, &self.running, tag.revision.as_deref()),
-                created: tag.created.filter(|created| *created <= self.checked),
-                version: tag.name.clone(),
-                refused: refused(tag),
-            })
-            .collect();
-        Ok(if tags.len() > from + most { Rest::More } else { Rest::None })
-    }
-
-    /// Those of the digests that the environment before this one has not run yet: they stay on the list and say so.
-    async fn unproven<'a>(
-        &self,
-        app: &App,
-        digests: impl Iterator<Item = &'a ImageDigest>,
-    ) -> Result<BTreeSet<String>> {
-        let Some(required) = &self.policy.requires else { return Ok(BTreeSet::new()) };
-        let mut digests: BTreeSet<String> = digests.map(|digest| digest.as_str().into()).collect();
-        let asked: Vec<String> = digests.iter().cloned().collect();
-        let mut db = app.db.acquire().await?;
-        for proven in store::succeeded(&mut db, &self.place.service, required, &asked).await? {
-            digests.remove(&proven);
-        }
-        Ok(digests)
     }
 
     /// The wished version as bytes: a digest that is looked up once, here.
@@ -738,14 +506,6 @@ pub(super) fn reference(repository: &str, version: &str) -> std::result::Result<
         tag => format!("{repository}:{tag}"),
     };
     text.parse::<ImageRef>().map_err(|odd| odd.to_string())
-}
-
-fn note(version: &str, running: &str, revision: Option<&str>) -> String {
-    match revision {
-        _ if version == running => "Runs here now".into(),
-        Some(revision) => format!("Commit {}", revision.get(..8).unwrap_or(revision)),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ use jiff::Timestamp;
 
 use super::confirm::Confirmation;
 use super::deploy::{Deploy, DeployId, ImageChange, Place, Progress};
+use super::found::version_of;
 use super::gates::{self, Refusal, Verdict};
 use super::glass;
 use super::migration::Migration;
 use super::pages::Moves;
-use super::plan::version_of;
 use super::report::{Outcome, Report, Shown, Step, ready};
 use super::state::State as At;
 use super::store::{self, Decided, Happened};

@@ -9,7 +9,8 @@ use kube::api::ListParams;
 use super::checks::{self, Check};
 use super::deploy::{ImageChange, Place};
 use super::errors;
-use super::plan::{self, Found, Wish};
+use super::found::{self, Found};
+use super::plan::Wish;
 use super::strategy::{self, Around, Beside, Strategy};
 use super::wording;
 use crate::app::App;
@@ -60,7 +61,7 @@ pub(super) async fn find(
     );
     let (services, autoscalers, quotas, limits) =
         tokio::join!(services.list(&all), autoscalers.list(&all), quotas.list(&all), limits.list(&all));
-    let away = plan::away_from(&place.cluster);
+    let away = found::away_from(&place.cluster);
     let (services, autoscalers) = (services.map_err(&away)?.items, autoscalers.map_err(&away)?.items);
     let autoscaler = ownership::autoscaler(&autoscalers, WorkloadKind::Deployment, &change.workload);
     let around = around(live, change, &services, autoscaler);
