@@ -4,9 +4,11 @@ use std::str::FromStr;
 
 use jiff::civil::{DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan};
+use jiff::{SignedDuration, Span, Timestamp, ToSpan};
 use serde::Deserialize;
 use toml::Spanned;
+
+const HALF_A_YEAR: SignedDuration = SignedDuration::from_hours(183 * 24);
 
 /// A window in which no deploy begins. Those that have begun go on.
 #[derive(Debug, Deserialize)]
@@ -37,7 +39,7 @@ pub struct Zone(TimeZone);
 pub struct Frozen {
     pub name: String,
     pub until: Timestamp,
-    /// "Mon 30 Nov, 08:00 Europe/Berlin"
+    /// "Mon 30 Nov, 08:00 Europe/Berlin", with the year where it is far away.
     pub until_there: String,
 }
 
@@ -86,6 +88,10 @@ impl Freeze {
     pub(super) fn mistake(&self) -> Option<&'static str> {
         match (self.from.get_ref(), self.to.get_ref()) {
             (Moment::Once(from), Moment::Once(to)) if from >= to => Some("this freeze ends before it begins"),
+            // Else it would never hold.
+            (Moment::Once(from), Moment::Once(to)) if [from, to].into_iter().any(|it| self.beyond(*it)) => {
+                Some("this freeze lies where no calendar goes: write a year before 9999")
+            }
             (Moment::Weekly(from, at), Moment::Weekly(to, until)) if (from, at) == (to, until) => {
                 Some("this freeze ends when it begins")
             }
@@ -94,6 +100,10 @@ impl Freeze {
             }
             _ => None,
         }
+    }
+
+    fn beyond(&self, moment: DateTime) -> bool {
+        moment.to_zoned(self.time_zone.get_ref().0.clone()).is_err()
     }
 
     /// Whether it holds, and until when.
@@ -120,14 +130,13 @@ impl Freeze {
         let from = from.to_zoned(zone.clone()).ok()?;
         let to = to.to_zoned(zone.clone()).ok()?;
         let holds = from.timestamp() <= now && now < to.timestamp();
+        // Without a year everybody takes it for the next one of that name.
+        let near = to.timestamp().duration_since(now) < HALF_A_YEAR;
+        let written = to.strftime(if near { "%a %-d %b, %H:%M" } else { "%a %-d %b %Y, %H:%M" });
         holds.then(|| Frozen {
             name: self.name.get_ref().clone(),
             until: to.timestamp(),
-            until_there: format!(
-                "{} {}",
-                to.strftime("%a %-d %b, %H:%M"),
-                zone.iana_name().unwrap_or_default()
-            ),
+            until_there: format!("{written} {}", zone.iana_name().unwrap_or_default()),
         })
     }
 }
@@ -154,6 +163,9 @@ mod tests {
         assert_eq!(until(&freeze, "2027-01-04T07:00:00Z"), None);
         let frozen = freeze.holds("2026-12-24T12:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(frozen.until_there, "Mon 4 Jan, 08:00 Europe/Berlin");
+        let far = self::freeze("2026-12-18 16:00", "2072-01-04 08:00");
+        let frozen = far.holds("2026-12-24T12:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(frozen.until_there, "Mon 4 Jan 2072, 08:00 Europe/Berlin");
     }
 
     #[test]
@@ -193,6 +205,11 @@ mod tests {
         );
         assert_eq!(freeze("Fri 16:00", "Fri 16:00").mistake(), Some("this freeze ends when it begins"));
         assert!(freeze("Fri 16:00", "2026-12-18 15:00").mistake().is_some());
+        assert_eq!(
+            freeze("2026-12-18 16:00", "9999-12-31 23:59").mistake(),
+            Some("this freeze lies where no calendar goes: write a year before 9999")
+        );
+        assert_eq!(freeze("2026-12-18 16:00", "9998-12-31 23:59").mistake(), None);
         assert!(Moment::try_from("Friday 16:00".to_string()).unwrap_err().contains("\"Fri 16:00\""));
         assert!(Zone::try_from("Berlin".to_string()).is_err());
     }

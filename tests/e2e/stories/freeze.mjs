@@ -11,7 +11,7 @@ from = "2020-01-01 00:00"
 to = "2999-01-04 08:00"
 time_zone = "Europe/Berlin"
 `;
-const UNTIL = 'Fri 4 Jan, 08:00 Europe/Berlin';
+const UNTIL = 'Fri 4 Jan 2999, 08:00 Europe/Berlin';
 const AFTER_STAGING = '[[environment]]\nname = "production"';
 
 about('Freeze');
