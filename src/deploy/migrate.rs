@@ -4,9 +4,10 @@
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
-use super::change::{Draft, Fields, Input};
+use super::change::Input;
 use super::checks::{self, Check};
 use super::deploy::{Action, ShownDiff};
+use super::draft::{Draft, Fields};
 use super::found::{self, Found};
 use super::migration::{self, Migration};
 use super::needs::{self, Needs};

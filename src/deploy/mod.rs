@@ -1,11 +1,12 @@
 //! Deploys: asking for a change, deciding on it, carrying it out, watching it.
 //!
 //! A person fills in a form (`request.rs`; `change.rs` for restart, scale, roll back and migrate). `plan.rs` finds
-//! out what would happen and what refuses it, as that person (each check a line of `checks.rs`; what runs there is
-//! looked up by `found.rs`, the versions on offer by `offer.rs`). `submit.rs` stores the request in one transaction.
-//! Where the environment asks for it, others decide (`inbox.rs`, `approval.rs`, rules in `gates.rs`). From there the
-//! engine carries it (`engine.rs`): it looks (`look.rs`), decides (`step.rs`, pure), writes to the cluster as the
-//! person (`act.rs`), and records what happened (`store.rs`). `show.rs` is the page that follows it live.
+//! out what would happen and what refuses it, as that person (`draft.rs` and `resize.rs` for the small forms; each
+//! check a line of `checks.rs`; what runs there is looked up by `found.rs`, the versions on offer by `offer.rs`).
+//! `submit.rs` stores the request in one transaction. Where the environment asks for it, others decide (`inbox.rs`,
+//! `approval.rs`, rules in `gates.rs`). From there the engine carries it (`engine.rs`): it looks (`look.rs`),
+//! decides (`step.rs`, pure), writes to the cluster as the person (`act.rs`), and records what happened
+//! (`store.rs`). `show.rs` is the page that follows it live.
 //!
 //! ```text
 //!                                             ┌─► shifting ─┐ (blue-green, canary)
@@ -46,6 +47,7 @@ mod confirm;
 mod counts;
 #[expect(clippy::module_inception, reason = "the noun of this slice")]
 mod deploy;
+mod draft;
 mod engine;
 mod errors;
 mod found;
@@ -66,6 +68,7 @@ mod reads;
 pub mod render;
 mod report;
 mod request;
+mod resize;
 #[cfg(test)]
 mod samples;
 mod shift;
