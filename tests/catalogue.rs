@@ -268,18 +268,25 @@ async fn who_imported_a_service_opens_its_page_at_once() {
     let world = World::new().await;
     world.has_read("checkout-api").await;
     let maya = world.as_("maya").await;
-    let program = crate::api::program(&world, "maya", &["read"]).await;
-    for n in 0..5 {
-        let name = format!("newcomer-{n}");
-        // What is remembered from before does not know it.
-        assert_eq!(maya.get(&format!("/services/{name}")).await.status, 404);
-        assert_eq!(program.get(&format!("/api/v1/services/{name}")).await.status, 404);
-        store_by_hand(&world, &component(&name, "")).await;
-        world.has_read(&name).await;
-        let page = maya.get(&format!("/services/{name}")).await;
-        assert_eq!(page.status, 200, "{name}: {}", page.text);
-        let answer = program.get(&format!("/api/v1/services/{name}")).await;
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+    let omar = crate::api::program(&world, "omar", &["read"]).await;
+    let nina = crate::api::program(&world, "nina", &["read"]).await;
+    for round in 0..3 {
+        for (n, (who, list, of_a_service)) in [
+            (&maya, "/services", "/services/{name}"),
+            (&omar, "/api/v1/services", "/api/v1/services/{name}"),
+            (&nina, "/api/v1/services", "/api/v1/services/{name}/environments/staging"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            // What is remembered of their last look does not know it.
+            assert_eq!(who.get(list).await.status, 200);
+            let name = format!("newcomer-{round}-{n}");
+            store_by_hand(&world, &component(&name, "")).await;
+            world.has_read(&name).await;
+            let page = who.get(&of_a_service.replace("{name}", &name)).await;
+            assert_eq!(page.status, 200, "{name}: {}", page.text);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::invariants;
 use crate::support::cluster::{Sandbox, writes};
-use crate::support::{Browser, Builder, World, found, until};
+use crate::support::{Browser, Builder, Page, World, found, until};
 
 pub const REPOSITORY: &str = "127.0.0.1:5000/payments/checkout-api";
 
@@ -217,6 +217,12 @@ pub fn generations(sandbox: &Sandbox) -> Vec<(String, i64)> {
     changes.map(|write| (write.person.unwrap_or_else(somebody), write.generation)).collect()
 }
 
+/// Of the deploy that the form asked for.
+pub fn number(sent: &Page) -> i64 {
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    sent.location().trim_start_matches("/deploys/").parse().unwrap()
+}
+
 pub fn hidden(html: &str, name: &str) -> String {
     let marker = format!("name=\"{name}\" value=\"");
     let rest = html.split_once(&marker).map(|(_, rest)| rest).unwrap_or_default();
@@ -324,8 +330,7 @@ async fn a_crashing_version_fails_with_its_reason_and_is_rolled_back() {
     let form = maya.get("/services/shop/staging/rollback").await;
     let key = hidden(&form.text, "key");
     let sent = maya.post("/services/shop/staging/rollback", &[("key", &key)]).await;
-    assert_eq!(sent.status, 303, "{}", sent.text);
-    let id = sent.location().trim_start_matches("/deploys/").parse().unwrap();
+    let id = number(&sent);
     shop.ends_as(id, "succeeded").await;
     assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
     invariants::hold(&shop).await;
@@ -364,14 +369,12 @@ async fn scale_and_restart_go_the_same_way() {
     let shop = Shop::open().await;
     let maya = shop.maya().await;
     let scaled = maya.post("/services/shop/staging/scale", &[("replicas", "2"), ("key", "a")]).await;
-    assert_eq!(scaled.status, 303, "{}", scaled.text);
-    let id = scaled.location().trim_start_matches("/deploys/").parse().unwrap();
+    let id = number(&scaled);
     shop.ends_as(id, "succeeded").await;
     assert_eq!(deployments(&shop.staging).get("shop").await.unwrap().spec.unwrap().replicas, Some(2));
 
     let restarted = maya.post("/services/shop/staging/restart", &[("key", "b")]).await;
-    assert_eq!(restarted.status, 303, "{}", restarted.text);
-    let id = restarted.location().trim_start_matches("/deploys/").parse().unwrap();
+    let id = number(&restarted);
     shop.ends_as(id, "succeeded").await;
     let status = deployments(&shop.staging).get("shop").await.unwrap().status.unwrap();
     assert_eq!(status.updated_replicas, Some(2));

@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::deploys::{REPOSITORY, Shop, deployments, hidden, image};
+use crate::deploys::{REPOSITORY, Shop, deployments, hidden, image, number};
 use crate::support::until;
 
 async fn set_image(shop: &Shop, version: &str) {
@@ -40,8 +40,7 @@ async fn a_change_by_hand_is_told_and_can_be_taken_back() {
     let fields = [("key", &*key), ("take_over", "yes"), ("release", &*release), ("version", "v1.1.0")];
     let fields: Vec<_> = fields.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let sent = maya.post("/services/shop/staging/rollback", &fields).await;
-    assert_eq!(sent.status, 303, "{}", sent.text);
-    shop.ends_as(sent.location().trim_start_matches("/deploys/").parse().unwrap(), "succeeded").await;
+    shop.ends_as(number(&sent), "succeeded").await;
     assert!(image(&shop.staging).await.starts_with(&format!("{REPOSITORY}:v1.1.0@")));
     until("nothing is told any more", async || {
         (!maya.get("/services/shop").await.text.contains(TOLD)).then_some(())

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json, token};
-use crate::deploys::{Shop, generations, hidden, image, seen};
+use crate::deploys::{Shop, generations, hidden, image, number, seen};
 use crate::invariants;
 use crate::support::desk::{COMMAND, finished};
 use crate::support::{Browser, Builder, Page, World, until};
@@ -42,11 +42,6 @@ pub async fn break_glass(who: &Browser, environment: &str, version: &str, why: &
     let fields =
         [("version", version), ("take_over", "yes"), ("reason", why), ("seen", &seen), ("glass", "break")];
     who.post(&path, &fields).await
-}
-
-fn number(sent: &Page) -> i64 {
-    assert_eq!(sent.status, 303, "{}", sent.text);
-    sent.location().trim_start_matches("/deploys/").parse().unwrap()
 }
 
 async fn approved(shop: &Shop, version: &str) -> i64 {
@@ -240,6 +235,33 @@ async fn what_waits_for_an_approval_leads_those_who_need_not_wait_to_the_form() 
     let form = [("decision", "approve"), ("seen", &*seen(&omar, waits).await)];
     omar.post(&format!("{page}/approval"), &form).await;
     shop.ends_as(waits, "superseded").await;
+    invariants::hold(&shop).await;
+}
+
+#[tokio::test]
+async fn what_a_freeze_holds_leads_to_the_form_and_holds_up_no_emergency() {
+    let shop = Shop::open_in(world().replace("soak = \"1s\"\n", &format!("soak = \"1s\"\n{FREEZE}"))).await;
+    let (ravi, omar) = (shop.world.as_("ravi").await, shop.omar().await);
+    let held = approved(&shop, "v1.1.0").await;
+    let page = format!("/deploys/{held}");
+    let (asked, shown) = until("it waits for the end of the freeze", async || {
+        let page = ravi.get(&page).await.text;
+        page.contains("is frozen until").then(|| (page.contains("Break the glass…"), page))
+    })
+    .await;
+    assert!(asked, "{shown}");
+    assert!(!omar.get(&page).await.text.contains("Break the glass…"), "he may not");
+    let form = "/services/shop/production/deploy?version=v1.1.0&take_over=yes";
+    let in_the_queue = format!("Deployment {held} is under way here.");
+    assert!(ravi.get(form).await.text.contains(&in_the_queue), "the usual way waits behind it");
+
+    let id = number(&break_glass(&ravi, "production", "v1.1.0", WHY).await);
+    shop.ends_as(id, "succeeded").await;
+    assert!(!ravi.get(&format!("/deploys/{id}")).await.text.contains("Waits in the queue"));
+    assert_eq!(shop.state(held).await, "queued");
+    let key = hidden(&ravi.get("/services/shop/production/restart").await.text, "key");
+    let restarted = number(&ravi.post("/services/shop/production/restart", &[("key", &key)]).await);
+    shop.ends_as(restarted, "succeeded").await;
     invariants::hold(&shop).await;
 }
 

@@ -18,7 +18,7 @@ use pilothouse::kube::{UserClient, WorkloadKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, seen};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, image, number, seen};
 use crate::invariants;
 use crate::support::cluster::{Sandbox, admin};
 use crate::support::desk::COMMAND;
@@ -339,8 +339,7 @@ async fn a_glass_broken_in_the_portal_passes_and_is_explained_by_it_and_one_brok
     shop.ends_as(staged, "succeeded").await;
 
     let broken = crate::glass::break_glass(&nina, &guarded.environment, "v1.1.0", "nobody can pay").await;
-    assert_eq!(broken.status, 303, "{}", broken.text);
-    let id = broken.location().trim_start_matches("/deploys/").parse().unwrap();
+    let id = number(&broken);
     shop.ends_as(id, "succeeded").await;
     assert!(image(&shop.production).await.starts_with(&format!("{REPOSITORY}:v1.1.0@sha256:")));
 
@@ -450,8 +449,7 @@ async fn a_migration_passes_by_its_approval_and_a_job_by_hand_does_not() {
     let form = maya.get(&path).await;
     assert!(form.text.contains("Server-side dry run of the Job"), "{}", form.text);
     let asked = maya.post(&path, &[("reason", "a test asks"), ("confirm", "shop")]).await;
-    assert_eq!(asked.status, 303, "{}", asked.text);
-    let id: i64 = asked.location().trim_start_matches("/deploys/").parse().unwrap();
+    let id = number(&asked);
     let yes = [("decision", "approve"), ("seen", &*seen(&omar, id).await), ("confirm", "shop")];
     let answer = omar.post(&format!("/deploys/{id}/approval"), &yes).await;
     assert_eq!(answer.status, 303, "{}", answer.text);

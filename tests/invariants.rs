@@ -182,7 +182,8 @@ async fn each_action_is_audited_once(db: &PgPool) {
     .await
     .unwrap();
     assert_eq!(silent, [0; 0], "asked for, and not in the audit trail");
-    assert!(matches!(verify_chain(db).await.unwrap(), Chain::Intact(rows) if rows > 0));
+    let chain = verify_chain(db).await.unwrap();
+    assert!(matches!(chain, Chain::Intact(rows) if rows > 0), "the chain of the audit trail is {chain:?}");
 }
 
 /// I3, by the API server's audit log: writes that gave the Deployment another generation, by the marks they carried.
@@ -255,6 +256,8 @@ async fn what_is_wrong_is_noticed() {
         sqlx::query(statement).execute(db).await.unwrap();
     };
     run("alter table audit disable rule audit_no_delete").await;
+    run("alter table audit disable rule audit_no_update").await;
+    run("create table trail as select id, action, outcome from audit").await;
     run("create table kept as select * from events").await;
     run("create table ends as select id, ended from deploys").await;
     let shrunk = sqlx::query("update deploys set fence = fence - 1").execute(db).await;
@@ -293,6 +296,11 @@ async fn what_is_wrong_is_noticed() {
             "update events set event = kept.event from kept where kept.deploy = events.deploy and kept.seq = events.seq",
         ),
         (
+            "Expired after queued",
+            "update events set event = '{\"event\": \"expired\"}' where event ->> 'event' = 'started' and deploy = 1",
+            "update events set event = kept.event from kept where kept.deploy = events.deploy and kept.seq = events.seq",
+        ),
+        (
             "ran with 0 of 1",
             "update approvals set seen = 'another digest'",
             "update approvals set seen = (select digest from deploys where id = deploy)",
@@ -313,6 +321,16 @@ async fn what_is_wrong_is_noticed() {
              select at, issuer, subject, name, username, action, target, outcome, origin, request_id, detail, previous, hash
              from audit where action = 'deploy.end' limit 1",
             "delete from audit where id = (select max(id) from audit)",
+        ),
+        (
+            "asked for, and not in the audit trail",
+            "update audit set action = 'deploy.other' where action = 'deploy.request' and detail ->> 'deploy' = '1'",
+            "update audit set action = trail.action from trail where trail.id = audit.id",
+        ),
+        (
+            "the chain of the audit trail is",
+            "update audit set outcome = 'other' where id = (select min(id) from audit)",
+            "update audit set outcome = trail.outcome from trail where trail.id = audit.id",
         ),
     ] {
         run(wrong).await;

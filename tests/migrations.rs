@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::api::{json as read, program, refused, send_json};
-use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, seen};
+use crate::deploys::{CATALOGUE, REPOSITORY, Shop, deployments, number, seen};
 use crate::invariants;
 use crate::support::cluster::{Sandbox, audited};
 use crate::support::desk::{COMMAND, Ran, finished};
@@ -37,9 +37,7 @@ async fn shop_that_runs(command: &str, args: &[&str], deadline: &str) -> Shop {
 impl Shop {
     /// Asks for a migration as the form does, and gives back the number of the deploy.
     async fn migrate(&self, who: &Browser, fields: &[(&str, &str)]) -> i64 {
-        let page = who.post(FORM, fields).await;
-        assert_eq!(page.status, 303, "{}", page.text);
-        page.location().trim_start_matches("/deploys/").parse().unwrap()
+        number(&who.post(FORM, fields).await)
     }
 
     async fn becomes(&self, id: i64, wanted: &str) {

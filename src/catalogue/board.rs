@@ -151,7 +151,11 @@ pub async fn keep(app: App) {
                 app.pages.board.store(Arc::new(board));
             }
             seen = Some(now);
-            tokio::time::sleep(GATHER.max(start.elapsed() * PATIENCE)).await;
+            tokio::select! {
+                () = tokio::time::sleep(GATHER.max(start.elapsed() * PATIENCE)) => {}
+                // An import comes seldom, and whoever made it waits to see it.
+                () = app.pages.catalogue_changed.notified() => continue,
+            }
         }
         tokio::select! {
             Some(_) = changes.next() => seen = None,

@@ -151,12 +151,8 @@ impl Config {
                 );
             }
             for freeze in &environment.freezes {
-                if let Some(mistake) = freeze.mistake() {
-                    check.add(
-                        freeze.from.span(),
-                        mistake,
-                        "Give two dates, the later one in to; or two days of the week that differ.",
-                    );
+                if let Some((span, what, help)) = freeze.mistake() {
+                    check.add(span, what, help);
                 }
             }
             if let Some(mistake) = strategy::mistake(&environment.canary) {

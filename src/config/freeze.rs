@@ -1,5 +1,6 @@
 //! When nothing new is deployed: once, or every week, in a time zone by its name.
 
+use std::ops::Range;
 use std::str::FromStr;
 
 use jiff::civil::{DateTime, Time, Weekday};
@@ -84,26 +85,33 @@ impl TryFrom<String> for Zone {
 }
 
 impl Freeze {
-    /// What is wrong with it as a whole.
-    pub(super) fn mistake(&self) -> Option<&'static str> {
-        match (self.from.get_ref(), self.to.get_ref()) {
-            (Moment::Once(from), Moment::Once(to)) if from >= to => Some("this freeze ends before it begins"),
-            // Else it would never hold.
-            (Moment::Once(from), Moment::Once(to)) if [from, to].into_iter().any(|it| self.beyond(*it)) => {
-                Some("this freeze lies where no calendar goes: write a year before 9999")
+    /// What is wrong with it as a whole: where, what, and how to mend it.
+    pub(super) fn mistake(&self) -> Option<(Range<usize>, &'static str, &'static str)> {
+        let what = match (self.from.get_ref(), self.to.get_ref()) {
+            (Moment::Once(from), Moment::Once(to)) if from >= to => "this freeze ends before it begins",
+            (Moment::Once(_), Moment::Once(_)) => {
+                // It would never hold.
+                let beyond =
+                    [&self.from, &self.to].into_iter().find(|moment| self.is_beyond(moment.get_ref()))?;
+                return Some((beyond.span(), "no clock goes that far", "Give a year before 9999."));
             }
             (Moment::Weekly(from, at), Moment::Weekly(to, until)) if (from, at) == (to, until) => {
-                Some("this freeze ends when it begins")
+                "this freeze ends when it begins"
             }
             (Moment::Once(_), Moment::Weekly(..)) | (Moment::Weekly(..), Moment::Once(_)) => {
-                Some("from and to are of different kinds: one is a date, one a day of the week")
+                "from and to are of different kinds: one is a date, one a day of the week"
             }
-            _ => None,
-        }
+            (Moment::Weekly(..), Moment::Weekly(..)) => return None,
+        };
+        let help = "Give two dates, the later one in to; or two days of the week that differ.";
+        Some((self.from.span(), what, help))
     }
 
-    fn beyond(&self, moment: DateTime) -> bool {
-        moment.to_zoned(self.time_zone.get_ref().0.clone()).is_err()
+    fn is_beyond(&self, moment: &Moment) -> bool {
+        match moment {
+            Moment::Once(at) => at.to_zoned(self.time_zone.get_ref().0.clone()).is_err(),
+            Moment::Weekly(..) => false,
+        }
     }
 
     /// Whether it holds, and until when.
@@ -199,17 +207,14 @@ mod tests {
 
     #[test]
     fn what_is_odd_is_said() {
-        assert_eq!(
-            freeze("2026-12-18 16:00", "2026-12-18 15:00").mistake(),
-            Some("this freeze ends before it begins")
-        );
-        assert_eq!(freeze("Fri 16:00", "Fri 16:00").mistake(), Some("this freeze ends when it begins"));
-        assert!(freeze("Fri 16:00", "2026-12-18 15:00").mistake().is_some());
-        assert_eq!(
-            freeze("2026-12-18 16:00", "9999-12-31 23:59").mistake(),
-            Some("this freeze lies where no calendar goes: write a year before 9999")
-        );
-        assert_eq!(freeze("2026-12-18 16:00", "9998-12-31 23:59").mistake(), None);
+        let what = |from, to| freeze(from, to).mistake().map(|(_, what, _)| what);
+        assert_eq!(what("2026-12-18 16:00", "2026-12-18 15:00"), Some("this freeze ends before it begins"));
+        assert_eq!(what("Fri 16:00", "Fri 16:00"), Some("this freeze ends when it begins"));
+        assert!(what("Fri 16:00", "2026-12-18 15:00").unwrap().contains("different kinds"));
+        assert_eq!(what("2026-12-18 16:00", "9998-12-31 23:59"), None);
+        let far = freeze("2026-12-18 16:00", "9999-12-31 23:59");
+        let (span, what, _) = far.mistake().unwrap();
+        assert_eq!((span, what), (far.to.span(), "no clock goes that far"));
         assert!(Moment::try_from("Friday 16:00".to_string()).unwrap_err().contains("\"Fri 16:00\""));
         assert!(Zone::try_from("Berlin".to_string()).is_err());
     }

@@ -3,6 +3,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde::Deserialize;
 use sqlx::types::Json;
@@ -91,7 +92,7 @@ pub async fn take(
         audit(&mut tx, user, origin, &deploy, "deploy.void", now, note).await?;
     } else {
         insert(&mut tx, user, &deploy, decision, note, now).await?;
-        for event in outcome(&mut tx, &deploy, decision, note).await? {
+        for event in outcome(app, &mut tx, &deploy, decision, note, now).await? {
             store::record(&mut tx, &mut deploy, &user.name, &event, now).await?;
         }
         let action = if decision == Verdict::Approve { "deploy.approve" } else { "deploy.reject" };
@@ -154,10 +155,12 @@ async fn insert(
 
 /// The events that follow from a decision: the last approval also queues the deploy, by itself.
 async fn outcome(
+    app: &App,
     tx: &mut sqlx::PgConnection,
     deploy: &Deploy,
     verdict: Verdict,
     note: &str,
+    now: Timestamp,
 ) -> Result<Vec<Event>> {
     let note = note.trim().to_string();
     if verdict == Verdict::Reject {
@@ -167,7 +170,7 @@ async fn outcome(
     let have = gates::approvals_that_count(deploy, &store::approvers(tx, deploy.id).await?);
     let mut events = vec![Event::Approved { note, have, needed }];
     if have >= needed {
-        events.push(Event::Queued { behind: store::ahead(tx, deploy).await? });
+        events.push(Event::Queued { behind: store::ahead(tx, &app.config, deploy, now).await? });
     }
     Ok(events)
 }

@@ -182,11 +182,11 @@ pub(super) fn room(
     })
 }
 
-/// What a change would wait for.
-pub(super) async fn queue(app: &App, place: &Place) -> Result<Option<Check>> {
+/// What a change would wait for. Who `passes` does not wait for what a freeze holds.
+pub(super) async fn queue(app: &App, place: &Place, passes: bool) -> Result<Option<Check>> {
     let mut db = app.db.acquire().await?;
-    let active = store::active(&mut db, &place.service, &place.environment).await?;
-    Ok(active.map(|id| {
+    let first = store::in_the_way(&mut db, place, None, passes).await?;
+    Ok(first.map(|id| {
         let detail = format!("Deployment {id} is under way here. Yours starts when it ends.");
         Check::warn("Waits in the queue", detail)
     }))

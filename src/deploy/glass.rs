@@ -9,7 +9,7 @@ use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::deploy::{Action, Deploy, DeployId, Place};
+use super::deploy::{Action, Deploy, DeployId, ImageChange, Place};
 use super::gates::{self, Refusal};
 use super::state::{Event, State};
 use super::{store, wording};
@@ -18,6 +18,7 @@ use crate::auth::{CurrentUser, DecidingUser, Identity, Person, access};
 use crate::config::{Config, Environment};
 use crate::events::{self, Entry, Origin};
 use crate::notices::{self, Kind, News};
+use crate::registry::ImageRef;
 use crate::web::{Error, Result};
 
 /// The shortest reason that says anything.
@@ -69,7 +70,7 @@ pub fn form(config: &Config, user: &Person, deploy: &Deploy, now: Timestamp) -> 
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let form = match &deploy.action {
         Action::Deploy(change) => {
-            query.append_pair("version", typed(&change.version, &change.reference));
+            query.append_pair("version", typed(change));
             query.append_pair("strategy", change.strategy.kind().name());
             "deploy"
         }
@@ -79,7 +80,7 @@ pub fn form(config: &Config, user: &Person, deploy: &Deploy, now: Timestamp) -> 
         }
         Action::Migrate(migration) => {
             if migration.runs.is_none() {
-                query.append_pair("version", typed(&migration.version, &migration.reference));
+                query.append_pair("version", &migration.reference);
             }
             "migrate"
         }
@@ -88,9 +89,14 @@ pub fn form(config: &Config, user: &Person, deploy: &Deploy, now: Timestamp) -> 
     Some(format!("/services/{service}/{name}/{form}?{}", query.finish()))
 }
 
-/// What a form takes: the tag, or the whole of what was asked for where it had none.
-fn typed<'a>(version: &'a str, reference: &'a str) -> &'a str {
-    if reference.ends_with(&format!(":{version}")) { version } else { reference }
+/// What the form takes: the tag, so that it is found in the list; else the whole of what was asked for. It takes a tag
+/// for one of the repository that runs.
+fn typed(change: &ImageChange) -> &str {
+    let Ok(asked) = change.reference.parse::<ImageRef>() else { return &change.reference };
+    let runs = change.replaces.values().filter_map(|image| image.parse::<ImageRef>().ok());
+    let is_a_tag = asked.tag() == Some(&*change.version) && asked.digest().is_none();
+    let same = runs.into_iter().any(|image| image.name() == asked.name());
+    if is_a_tag && same { &change.version } else { &change.reference }
 }
 
 /// A glass that was broken, and what became of it.
@@ -350,4 +356,31 @@ pub async fn tell_who_wanted_it(tx: &mut PgConnection, deploy: &Deploy, now: Tim
     people.push(behind.unwrap_or(&deploy.requester.identity));
     let news = News { kind, deploy: Some(deploy.id.0), text, people: &people, groups: &[], by: None };
     notices::tell(tx, &news, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::samples;
+
+    const RUNS: &str = "127.0.0.1:5000/payments/shop";
+
+    #[test]
+    fn the_form_is_asked_for_the_same_bytes() {
+        let typed = |version: &str, reference: &str| {
+            let runs = format!("{RUNS}:v1.0.0@sha256:{}", "b".repeat(64));
+            let change = ImageChange {
+                version: version.into(),
+                reference: reference.into(),
+                replaces: [("app".to_string(), runs)].into(),
+                ..samples::change()
+            };
+            super::typed(&change).to_string()
+        };
+        assert_eq!(typed("v1.1.0", &format!("{RUNS}:v1.1.0")), "v1.1.0");
+        assert_eq!(typed("v2", "other.example/a/b:v2"), "other.example/a/b:v2", "another repository’s");
+        let digest = format!("{RUNS}@sha256:{}", "a".repeat(64));
+        assert_eq!(typed("aaaaaaaa", &digest), digest);
+        assert_eq!(typed("latest", RUNS), RUNS, "no tag was asked for");
+    }
 }

@@ -112,13 +112,14 @@ pub fn client(app: &App, deploy: &Deploy) -> anyhow::Result<UserClient> {
 }
 
 async fn gate(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
+    let now = app.clock.now();
     let environment = app.config.environment(&deploy.place.environment);
-    let frozen = environment.filter(|_| deploy.can_be_frozen()).and_then(|it| it.frozen(app.clock.now()));
+    let frozen = environment.filter(|_| deploy.can_be_frozen()).and_then(|it| it.frozen(now));
     if let Some(frozen) = frozen {
         return Ok(Look::only(Seen::Frozen(frozen)));
     }
     let mut db = app.db.acquire().await?;
-    let ahead = store::ahead(&mut db, deploy).await?;
+    let ahead = store::ahead(&mut db, &app.config, deploy, now).await?;
     drop(db);
     if ahead.is_some() {
         return Ok(Look::only(Seen::Gate { ahead, verdict: Ok(()) }));

@@ -101,8 +101,9 @@ pub(super) async fn fill(
     }
     let glass = input.glass.is_some();
     ask_cluster(draft, app, user, environment, &migration, glass).await?;
-    draft.checks.extend(checks::frozen(environment, draft.checked).filter(|_| !glass));
-    draft.checks.extend(checks::queue(app, &draft.place).await?);
+    let frozen = checks::frozen(environment, draft.checked);
+    let queue = checks::queue(app, &draft.place, glass && frozen.is_some()).await?;
+    draft.checks.extend(frozen.filter(|_| !glass).into_iter().chain(queue));
     draft.action = Some(Action::Migrate(migration));
     Ok(())
 }

@@ -125,10 +125,9 @@ pub async fn plan(
     plan.reach(app, user, &workload, &change, wish).await?;
     plan.ask_cluster(app, user, environment, &workload, &change, wish).await?;
     let strategy = plan.strategy(app, user, environment, &workload, &change, wish).await?;
-    if wish.release.is_none() && !wish.glass {
-        plan.checks.extend(frozen(environment, plan.checked));
-    }
-    plan.queue(app).await?;
+    let (frozen, passes) = (frozen(environment, plan.checked), wish.release.is_some() || wish.glass);
+    let queue = queue(app, &plan.place, passes && frozen.is_some()).await?;
+    plan.checks.extend(frozen.filter(|_| !passes).into_iter().chain(queue));
     if plan.fails() == 0 {
         let take_over = plan.take_over.as_ref().map(|held| held.manager.clone());
         let change = ImageChange { take_over, strategy, ..change };
@@ -328,11 +327,6 @@ impl Plan {
         let (strategy, checks) = ways::find(&here, live, change, kind).await?;
         self.checks.extend(checks);
         Ok(strategy)
-    }
-
-    async fn queue(&mut self, app: &App) -> Result<()> {
-        self.checks.extend(queue(app, &self.place).await?);
-        Ok(())
     }
 
     /// Which pods it does not reach by itself, and which have to be deleted for it to get anywhere.

@@ -16,6 +16,7 @@ use super::gates::{Approver, Verdict};
 use super::reads::Prints;
 use super::state::{Event, State, apply};
 use crate::auth::Person;
+use crate::config::Config;
 use crate::kube::job::{LastLine, LastLines};
 
 /// A deploy that is asked for, before it has a number.
@@ -431,20 +432,45 @@ pub async fn newer_release(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Resu
     .await
 }
 
-/// What stands before a queued deploy on its target: what runs there, or an earlier one in the queue.
-pub async fn ahead(db: &mut PgConnection, deploy: &Deploy) -> sqlx::Result<Option<DeployId>> {
-    let id = sqlx::query_scalar!(
-        "select id from deploys
-         where service = $1 and environment = $2 and id <> $3 and ended is null
-           and (state in ('shifting', 'applying', 'rolling_out', 'verifying', 'rolling_back') or (state = 'queued' and id < $3))
-         order by id limit 1",
-        deploy.place.service,
-        deploy.place.environment,
-        deploy.id.0,
+/// What stands before a deploy on its target.
+pub async fn ahead(
+    db: &mut PgConnection,
+    config: &Config,
+    deploy: &Deploy,
+    now: Timestamp,
+) -> sqlx::Result<Option<DeployId>> {
+    let environment = config.environment(&deploy.place.environment);
+    let frozen = environment.is_some_and(|found| found.frozen(now).is_some());
+    in_the_way(db, &deploy.place, Some(deploy.id), frozen && !deploy.can_be_frozen()).await
+}
+
+/// What one would wait for on a target: what is under way there, or an earlier one in the queue; any in the queue, for
+/// one that is not asked for yet. Who `passes` is free of the freeze that holds others, and does not wait for those.
+pub async fn in_the_way(
+    db: &mut PgConnection,
+    place: &Place,
+    own: Option<DeployId>,
+    passes: bool,
+) -> sqlx::Result<Option<DeployId>> {
+    let rows = sqlx::query!(
+        r#"select id, state = 'queued' as "queued!", action as "action: Json<Action>",
+                  exists (select from glass_reviews g where g.deploy = deploys.id) as "glass!"
+           from deploys
+           where service = $1 and environment = $2 and id is distinct from $3 and ended is null
+             and (state in ('shifting', 'applying', 'rolling_out', 'verifying', 'rolling_back')
+                  or (state = 'queued' and id < coalesce($3, 9223372036854775807)))
+           order by id"#,
+        place.service,
+        place.environment,
+        own.map(|id| id.0),
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(id.map(DeployId))
+    let first = rows.iter().find(|row| {
+        let is_held = row.queued && !row.glass && row.action.0.can_be_frozen();
+        !(passes && is_held)
+    });
+    Ok(first.map(|row| DeployId(row.id)))
 }
 
 /// Takes the next due deploy: its lease and a new fence. `None`: nothing is due.
@@ -553,22 +579,4 @@ pub async fn kept_log(db: &mut PgConnection, id: DeployId) -> sqlx::Result<Optio
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| LastLines { pod: row.pod, lines: row.lines.0 }))
-}
-
-/// The deploy that is queued or under way on a target.
-pub async fn active(
-    db: &mut PgConnection,
-    service: &str,
-    environment: &str,
-) -> sqlx::Result<Option<DeployId>> {
-    let id = sqlx::query_scalar!(
-        "select id from deploys
-         where service = $1 and environment = $2 and state in ('queued', 'shifting', 'applying', 'rolling_out', 'verifying', 'rolling_back')
-         order by id limit 1",
-        service,
-        environment,
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(id.map(DeployId))
 }

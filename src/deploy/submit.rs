@@ -112,7 +112,7 @@ pub async fn submit(app: &App, user: &CurrentUser, origin: &Origin, ask: Ask<'_>
     let next = if deploy.needs_approval() {
         Event::ApprovalAsked { needed: ask.policy.approvals, expires: now + ask.policy.expires() }
     } else {
-        Event::Queued { behind: store::ahead(&mut tx, &deploy).await? }
+        Event::Queued { behind: store::ahead(&mut tx, &app.config, &deploy, now).await? }
     };
     store::record(&mut tx, &mut deploy, &user.name, &next, now).await?;
     let entry = Entry {

@@ -33,7 +33,7 @@ pub use browser::{Browser, Page, with_form};
 pub use database::Database;
 pub use process::Process;
 pub use prometheus::Prometheus;
-pub use wait::{found, found_within, until, within};
+pub use wait::{found, found_within, too_often, until, within};
 pub use wire::Wire;
 
 /// What `demo/people.toml` calls the people.

@@ -13,7 +13,6 @@ use super::cluster::Sandbox;
 use super::{found, listen};
 
 pub struct Prometheus {
-    pub url: String,
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -38,18 +37,17 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .expect("prometheus runs: bin/test installs it");
-        let mut this = Self { url: format!("http://127.0.0.1:{port}"), child, folder };
+        let mut this = Self { child, folder };
         this.until_ready().await;
         this
     }
 
     async fn until_ready(&mut self) {
         let ready = found(async || {
-            // Somebody else may have taken its port, and answer in its stead.
+            // Somebody else may have taken its port, so it is not asked there.
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "Prometheus ended: {}", self.log());
-            let asked = reqwest::get(format!("{}/-/ready", self.url)).await;
-            asked.is_ok_and(|answer| answer.status().is_success()).then_some(())
+            self.log().contains("Server is ready to receive web requests").then_some(())
         });
         assert!(ready.await.is_some(), "Prometheus is not ready: {}", self.log());
     }

@@ -2,7 +2,7 @@
 import { visit } from '../lib/browser.mjs';
 import { looksRight } from '../lib/checks.mjs';
 import { about, test } from '../lib/runner.mjs';
-import { agreeToTakeOver, sees, send } from '../lib/portal.mjs';
+import { ROLLOUT, agreeToTakeOver, sees, send } from '../lib/portal.mjs';
 
 const SERVICE = 'payment-gateway';
 const FREEZE = `[[environment.freeze]]
@@ -12,14 +12,16 @@ to = "2999-01-04 08:00"
 time_zone = "Europe/Berlin"
 `;
 const UNTIL = 'Fri 4 Jan 2999, 08:00 Europe/Berlin';
+// What a freeze holds is looked at again only now and then.
+const LOOK = 30_000;
 const AFTER_STAGING = '[[environment]]\nname = "production"';
 
 about('Freeze');
 
 test('maya deploys to staging in a freeze, is told until when it waits, and it starts when the freeze is taken out', async (stage) => {
-  await stage.world.restartWith((text) => text.replace(AFTER_STAGING, `${FREEZE}\n${AFTER_STAGING}`));
   let address;
   try {
+    await stage.world.restartWith((text) => text.replace(AFTER_STAGING, `${FREEZE}\n${AFTER_STAGING}`));
     const page = await stage.as('maya');
     const form = `/services/${SERVICE}/staging/deploy?version=v1.1.0`;
     await visit(page, form);
@@ -35,5 +37,5 @@ test('maya deploys to staging in a freeze, is told until when it waits, and it s
   }
   const page = await stage.as('maya');
   await visit(page, address);
-  await sees(page, 'Done');
-}, { seconds: 240 });
+  await sees(page, 'Done', ROLLOUT + LOOK);
+}, { seconds: 300 });
