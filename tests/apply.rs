@@ -2,6 +2,7 @@
 //! undoes another.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -499,6 +500,62 @@ async fn a_managed_service_is_made_updated_scaled_and_handed_to_an_autoscaler() 
             .unwrap()
             .is_none_or(|gone| gone.metadata.deletion_timestamp.is_some())
     );
+}
+
+/// Somebody who writes to a budget right before the portal does.
+struct Meddler {
+    budgets: Api<PodDisruptionBudget>,
+    writes: Value,
+    left: AtomicU32,
+}
+
+impl Meddler {
+    fn new(sandbox: &Sandbox, writes: Value, times: u32) -> Self {
+        let budgets = Api::namespaced(sandbox.admin.clone(), &sandbox.namespace);
+        Self { budgets, writes, left: times.into() }
+    }
+}
+
+impl Fence for Meddler {
+    async fn stands(&self) -> Result<(), Refusal> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+            let mut patch = self.writes.clone();
+            patch["metadata"]["annotations"]["left"] = json!(left.to_string());
+            self.budgets.patch("invoices", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_moves_while_it_is_taken_away_goes_and_what_somebody_made_theirs_stays() {
+    let sandbox = Sandbox::new("meddled", json!({})).await;
+    let (maya, namespace) = (sandbox.maya(), sandbox.namespace.as_str());
+    let budgets: Api<PodDisruptionBudget> = maya.api(namespace);
+    let objects = |replicas: i32| {
+        let run = json!({"image": "invoices", "port": 8080, "replicas": replicas});
+        let release = Release { environment: "staging", namespace, image: V1, version: "v1" };
+        render(&invoices(), &serde_json::from_value(run).unwrap(), release)
+    };
+    let there = async || {
+        let found = budgets.get_opt("invoices").await.unwrap();
+        found.is_some_and(|budget| budget.metadata.deletion_timestamp.is_none())
+    };
+
+    apply_managed(&maya, &objects(2), &marks("1"), &Open).await.unwrap();
+    assert!(there().await);
+    // As its controller does, all the time.
+    let moves = Meddler::new(&sandbox, json!({}), 4);
+    apply_managed(&maya, &objects(1), &marks("2"), &moves).await.unwrap();
+    assert!(!there().await);
+
+    apply_managed(&maya, &objects(2), &marks("3"), &Open).await.unwrap();
+    let theirs = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
+    let takes_it = Meddler::new(&sandbox, theirs, 4);
+    apply_managed(&maya, &objects(1), &marks("4"), &takes_it).await.unwrap();
+    assert!(there().await);
 }
 
 #[tokio::test]

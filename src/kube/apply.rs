@@ -311,27 +311,34 @@ async fn delete_unrendered(
             continue;
         }
         let place = Place::new(kind, &deployment.namespace, &deployment.name)?;
-        let Some(metadata) = call::read(user, &place).await?.as_ref().and_then(metadata) else { continue };
-        let ours = |labels: &BTreeMap<String, String>| {
-            labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == FIELD_MANAGER)
-        };
-        if !metadata.labels.as_ref().is_some_and(ours) {
-            continue;
-        }
-        fence.stands().await?;
-        delete(user, &place, metadata).await?;
+        let ours = |live: &Value| live["metadata"]["labels"]["app.kubernetes.io/managed-by"] == FIELD_MANAGER;
+        delete_ours(user, &place, ours, fence).await?;
     }
     Ok(())
 }
 
-/// Deletes this very version of the object, and what it owns. What is gone already is fine.
-pub(super) async fn delete(user: &UserClient, place: &Place, seen: ObjectMeta) -> Result<(), Refusal> {
-    let only_this = Preconditions { uid: seen.uid, resource_version: seen.resource_version };
-    let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
-    match call::send(user, place.request().delete(&place.name, &params)).await {
-        Ok(_) | Err(Refusal::NotFound { .. }) => Ok(()),
-        Err(refusal) => Err(refusal),
+/// Deletes an object, and what it owns, in the version that was looked at: what somebody else makes theirs meanwhile stays.
+/// What is gone already, or is not ours, is fine.
+pub(super) async fn delete_ours(
+    user: &UserClient,
+    place: &Place,
+    ours: impl Fn(&Value) -> bool,
+    fence: &impl Fence,
+) -> Result<(), Refusal> {
+    for _ in 0..ATTEMPTS {
+        let live = call::read(user, place).await?.filter(&ours);
+        let Some(seen) = live.as_ref().and_then(metadata) else { return Ok(()) };
+        fence.stands().await?;
+        let only_this = Preconditions { uid: seen.uid, resource_version: seen.resource_version };
+        let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+        match call::send(user, place.request().delete(&place.name, &params)).await {
+            Ok(_) | Err(Refusal::NotFound { .. }) => return Ok(()),
+            // Its status moves all the time.
+            Err(Refusal::Stale { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
     }
+    Err(stale("it keeps changing"))
 }
 
 /// Sets the number of replicas through the scale subresource. `seen` is what the person saw: when it is neither
@@ -372,7 +379,7 @@ pub async fn scale(
     Err(stale("it keeps changing"))
 }
 
-pub(super) const ATTEMPTS: u8 = 5;
+const ATTEMPTS: u8 = 5;
 
 /// A Scale has no generation; the workload does.
 async fn after_scale(user: &UserClient, place: &Place, changed: bool) -> Result<Applied, Refusal> {
@@ -521,7 +528,7 @@ fn applied(place: &Place, object: Value, changed: bool, warnings: Vec<String>) -
     }
 }
 
-pub(super) fn stale(message: &str) -> Refusal {
+fn stale(message: &str) -> Refusal {
     Refusal::Stale { message: message.into() }
 }
 
@@ -529,7 +536,7 @@ fn not_found(place: &Place) -> Refusal {
     Refusal::NotFound { kind: place.kind.clone(), name: place.name.clone() }
 }
 
-pub(super) fn metadata(object: &Value) -> Option<ObjectMeta> {
+fn metadata(object: &Value) -> Option<ObjectMeta> {
     serde_json::from_value(object["metadata"].clone()).ok()
 }
 

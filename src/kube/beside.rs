@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::UserClient;
 use super::apply::{
-    self, ATTEMPTS, Applied, BESIDE_LABEL, FIELD_MANAGER, Fence, Marks, SWITCH_MANAGER, marked, merge,
-    metadata, not_kept, stale, write,
+    self, Applied, BESIDE_LABEL, FIELD_MANAGER, Fence, Marks, SWITCH_MANAGER, marked, merge, not_kept, write,
 };
 use super::call::{self, Place};
 use super::refusal::Refusal;
@@ -100,20 +99,7 @@ pub async fn delete(
     fence: &impl Fence,
 ) -> Result<(), Refusal> {
     let place = Place::new("Deployment", namespace, name)?;
-    for _ in 0..ATTEMPTS {
-        let Some(live) = call::read(user, &place).await? else { return Ok(()) };
-        if ours(&live, &json!(workload)).is_err() {
-            return Ok(());
-        }
-        let Some(seen) = metadata(&live) else { return Ok(()) };
-        fence.stands().await?;
-        match apply::delete(user, &place, seen).await {
-            // Its status moves all the time.
-            Err(Refusal::Stale { .. }) => {}
-            other => return other,
-        }
-    }
-    Err(stale("it keeps changing"))
+    apply::delete_ours(user, &place, |live| ours(live, &json!(workload)).is_ok(), fence).await
 }
 
 /// Whether the portal put this Deployment beside another.
