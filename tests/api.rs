@@ -142,7 +142,7 @@ async fn a_revoked_token_is_refused_at_once_and_everywhere() {
     let browser = world.as_("maya").await;
     let token = mint(&browser, "laptop", &["read"]).await;
     let (maya, other) = (world.browser().with_token(&token), other.with_token(&token));
-    tokio::time::sleep(Duration::from_millis(300)).await; // until the other one listens
+    world.hears(2).await;
     let ask = async |program: &Browser| program.get("/api/v1/whoami").await.status.as_u16();
     assert_eq!((ask(&maya).await, ask(&other).await), (200, 200));
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::forger::{Forger, honest};
 use crate::support::mutations::{Honest, Mutation, OF_ANY_TOKEN};
-use crate::support::{Browser, World, listen, too_often, until};
+use crate::support::{Browser, World, listen, too_often, until, within};
 
 /// How many sessions there are.
 async fn sessions(world: &World) -> i64 {
@@ -318,7 +318,7 @@ async fn signing_out_ends_the_session_everywhere_it_is_known() {
     let (_, elsewhere) = world.replica().await;
     let secret = maya.cookies.lock().unwrap().clone();
     *elsewhere.cookies.lock().unwrap() = secret.clone();
-    tokio::time::sleep(Duration::from_millis(300)).await; // until it listens
+    world.hears(2).await;
     assert!(is_signed_in(&elsewhere).await);
 
     let page = maya.post("/sign-out", &[]).await;
@@ -339,8 +339,9 @@ async fn signing_out_ends_the_session_everywhere_it_is_known() {
     assert!(!maya.cookies.lock().unwrap().contains_key("pilothouse"));
     *maya.cookies.lock().unwrap() = secret; // somebody kept it
     assert!(!is_signed_in(&maya).await);
-    tokio::time::sleep(Duration::from_millis(300)).await; // well under the two seconds it is remembered
-    assert!(!is_signed_in(&elsewhere).await);
+    // Well under the two seconds for which it is remembered.
+    let told = async || (!is_signed_in(&elsewhere).await).then_some(());
+    within(Duration::from_secs(1), "the other replica is told", told).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::step::Note;
 use super::strategy::{Beside, Strategy};
 use crate::auth::Person;
 use crate::config::Environment;
-use crate::kube::{PodState, WorkloadKind, WorkloadRef};
+use crate::kube::{PodState, Target, WorkloadKind, WorkloadRef};
 use crate::web::diff::Diff;
 
 /// The number in the address of a deploy.
@@ -53,6 +53,18 @@ pub struct Place {
     pub environment: String,
     pub cluster: String,
     pub namespace: String,
+}
+
+impl From<&Target> for Place {
+    fn from(target: &Target) -> Self {
+        Self {
+            service: target.service.clone(),
+            team: target.team.clone(),
+            environment: target.environment.clone(),
+            cluster: target.cluster.clone(),
+            namespace: target.namespace.clone(),
+        }
+    }
 }
 
 /// What is asked for.

@@ -96,13 +96,7 @@ pub(super) async fn draft(
 impl Draft {
     fn of(environment: &Environment, target: &Target, now: Timestamp) -> Self {
         Self {
-            place: Place {
-                service: target.service.clone(),
-                team: target.team.clone(),
-                environment: target.environment.clone(),
-                cluster: target.cluster.clone(),
-                namespace: target.namespace.clone(),
-            },
+            place: Place::from(target),
             policy: Policy::of(environment, &target.team),
             lead: String::new(),
             fields: Fields::Restart,

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::deploy::{Action, Deploy, ImageChange, Place, Policy, Progress};
 use super::errors::Errors;
-use super::gates::{Facts, may_break_glass, may_execute};
+use super::gates::{Facts, Moved, may_break_glass, may_execute};
 use super::reads::{self, Prints};
 use super::shift::SeenBeside;
 use super::state::{Stage, State, Written};
@@ -115,10 +115,18 @@ async fn gate(app: &App, deploy: &Deploy) -> anyhow::Result<Look> {
     let now = app.clock.now();
     let environment = app.config.environment(&deploy.place.environment);
     let frozen = environment.filter(|_| deploy.can_be_frozen()).and_then(|it| it.frozen(now));
-    if let Some(frozen) = frozen {
-        return Ok(Look::only(Seen::Frozen(frozen)));
-    }
     let mut db = app.db.acquire().await?;
+    if let Some(frozen) = frozen {
+        // What went past it has made it void: that is said now, and not when the freeze is over.
+        let newer = match deploy.action.change() {
+            Some(_) => store::newer_release(&mut db, deploy).await?,
+            None => None,
+        };
+        return Ok(Look::only(match newer {
+            Some(version) => Seen::Gate { ahead: None, verdict: Err(Moved::NewerRelease { version }) },
+            None => Seen::Frozen(frozen),
+        }));
+    }
     let ahead = store::ahead(&mut db, &app.config, deploy, now).await?;
     drop(db);
     if ahead.is_some() {

@@ -96,13 +96,7 @@ pub async fn plan(
     let target = Target::new(service, environment);
     let workload = find(app, user, service, &target).await?;
     let mut plan = Plan {
-        place: Place {
-            service: target.service.clone(),
-            team: target.team.clone(),
-            environment: target.environment.clone(),
-            cluster: target.cluster.clone(),
-            namespace: target.namespace.clone(),
-        },
+        place: Place::from(&target),
         policy: Policy::of(environment, &target.team),
         running: workload.version(),
         repository: workload.repository(service),

@@ -76,6 +76,21 @@ impl World {
         until("the catalogue is read", read).await;
     }
 
+    /// Until so many portals hear at once of a session or a token that ended.
+    pub async fn hears(&self, portals: i64) {
+        until("the portals listen", async || {
+            let listen: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity
+                 where datname = current_database() and state = 'idle' and query ilike 'listen \"session_ended\"%'",
+            )
+            .fetch_one(&self.app.db)
+            .await
+            .unwrap();
+            (listen >= portals).then_some(())
+        })
+        .await;
+    }
+
     pub fn builder() -> Builder {
         Builder {
             clock: Clock::System,
